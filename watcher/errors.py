@@ -1,0 +1,151 @@
+"""The error tree.
+
+Errors carry fields; the sentence a person reads is made from them in `__str__`. Nothing in the
+project parses a message to find out what happened.
+"""
+
+from __future__ import annotations
+
+
+class WatchError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class DatabaseUnavailable(WatchError):
+    """The database file cannot be watched as it stands.
+
+    Args:
+        path: the file as the user named it.
+        state: one of the states of a `status` message, such as `missing` or `not_a_database`.
+        detail: one sentence for a person.
+    """
+
+    def __init__(self, path: str, state: str, detail: str) -> None:
+        super().__init__(path, state, detail)
+        self.path = path
+        self.state = state
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.detail}"
+
+
+class StateUnavailable(WatchError):
+    """The state directory cannot be used: another daemon holds it, or it cannot be written.
+
+    Args:
+        directory: the state directory.
+        detail: one sentence for a person.
+    """
+
+    def __init__(self, directory: str, detail: str) -> None:
+        super().__init__(directory, detail)
+        self.directory = directory
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.directory}: {self.detail}"
+
+
+class MalformedPosition(WatchError):
+    """A text that should be a position has not the form of one.
+
+    Args:
+        text: what was given.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"not a position: {self.text[:80]!r}"
+
+
+class UnknownTable(WatchError):
+    """A table was named that the database does not have, or that is not watched.
+
+    Args:
+        table: the name that was asked for.
+    """
+
+    def __init__(self, table: str) -> None:
+        super().__init__(table)
+        self.table = table
+
+    def __str__(self) -> str:
+        return f"no watched table is named {self.table[:80]!r}"
+
+
+class ReaderStopped(WatchError):
+    """The reader process ended and the request it was working on is lost.
+
+    Args:
+        detail: what is known of the cause.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"the reader process has stopped: {self.detail}"
+
+
+class ProtocolError(WatchError):
+    """A message does not follow the wire format.
+
+    Args:
+        detail: what is wrong with it.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class HubClosed(WatchError):
+    """The hub is shutting down; whoever waits for messages should come back later."""
+
+    def __str__(self) -> str:
+        return "the watcher is shutting down"
+
+
+class CannotListen(WatchError):
+    """The address to serve on cannot be used.
+
+    Args:
+        host: the host as the user named it.
+        port: the port, 0 for any.
+        mistake: whether the request itself is wrong (an unknown name, an address of another
+            machine), as against something that stands in its way (a taken port).
+        detail: one sentence for a person.
+    """
+
+    def __init__(self, host: str, port: int, *, mistake: bool, detail: str) -> None:
+        super().__init__(host, port, mistake, detail)
+        self.host = host
+        self.port = port
+        self.mistake = mistake
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"cannot serve on {self.host} port {self.port}: {self.detail}"
+
+
+class ReplicaError(WatchError):
+    """A changeset cannot be applied to a replica.
+
+    Args:
+        detail: one sentence for a person.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
