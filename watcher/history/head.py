@@ -1,0 +1,87 @@
+"""Where a history stands, and one part of it: what the writing and the reading side share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from watcher import wire
+from watcher.changes import Position, ResetReason, Table
+
+FILE_NAME = "state.db"
+# A sequence number is an offset and, in its low bits, the part within it.
+PART_BITS = 20
+PART_MASK = (1 << PART_BITS) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a history stands.
+
+    Args:
+        epoch: its epoch.
+        offset: of the newest changeset, 0 at the beginning.
+        chain: the hash chain up to it.
+        floor: offset of the newest changeset that is no longer kept.
+        tables: the watched tables.
+        reason: why this epoch began.
+        previous: the epoch before it, empty where there was none.
+    """
+
+    epoch: str
+    offset: int
+    chain: bytes
+    floor: int
+    tables: tuple[Table, ...]
+    reason: ResetReason
+    previous: str
+
+    @property
+    def position(self) -> Position:
+        """The position of the newest changeset."""
+        return Position(self.epoch, self.offset, short_hash(self.chain))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One part of a changeset, as history keeps it.
+
+    Args:
+        seq: its place in the order of all parts.
+        position: what a client has reached when it has this part.
+        tail: the encoded message from its time on, see `wire.changes_tail`.
+        last: whether it completes its changeset.
+    """
+
+    seq: int
+    position: Position
+    tail: bytes
+    last: bool
+
+
+def short_hash(chain: bytes) -> str:
+    """The four hex digits of a chain that a position shows."""
+    return chain.hex()[:4]
+
+
+def sequence(offset: int, part: int | None) -> int:
+    """The place of a part in the order of all parts; without a part, of the changeset's end."""
+    return offset << PART_BITS | (PART_MASK if part is None else part)
+
+
+def read_head(db: apsw.Connection) -> Head:
+    """Reads where the history stands; `epoch` is empty where none has begun."""
+    meta: dict[str, Any] = dict(db.execute("SELECT name, value FROM meta").fetchall())  # type: ignore[arg-type]  # rows are pairs
+    row = db.execute("SELECT seq, chain FROM history ORDER BY seq DESC LIMIT 1").get
+    tables = wire.decode_json(meta.get("tables", "[]"))
+    return Head(
+        epoch=meta.get("epoch", ""),
+        offset=row[0] >> PART_BITS if row else meta.get("floor", 0),
+        chain=row[1] if row else meta.get("floor_chain", b""),
+        floor=meta.get("floor", 0),
+        tables=tuple(wire.decode_table(table) for table in tables),
+        reason=ResetReason(meta.get("reason", ResetReason.START.value)),
+        previous=meta.get("previous_epoch", ""),
+    )

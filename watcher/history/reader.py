@@ -1,0 +1,129 @@
+"""The reading side of the history: any number, in other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from watcher.changes import Position, ResetReason
+from watcher.history.head import (
+    FILE_NAME,
+    PART_BITS,
+    PART_MASK,
+    Entry,
+    Head,
+    read_head,
+    sequence,
+    short_hash,
+)
+
+
+class HistoryReader:
+    """The reading side; each call sees one consistent state and holds no transaction after it.
+
+    Args:
+        directory: the state directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / FILE_NAME
+        # Read-write, because reading a WAL database needs its -shm; query_only forbids the rest.
+        self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        self._db.set_busy_timeout(5000)
+        self._db.execute("PRAGMA query_only=ON").fetchall()
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[apsw.Connection]:
+        self._db.execute("BEGIN")
+        try:
+            yield self._db
+        finally:
+            self._db.execute("ROLLBACK")
+
+    def head(self) -> Head:
+        """Reads where the history stands."""
+        with self._snapshot() as db:
+            return read_head(db)
+
+    def read(self, epoch: str, after: int, max_bytes: int) -> list[Entry] | None:
+        """Reads the parts that follow.
+
+        Args:
+            epoch: the epoch they are expected in.
+            after: sequence number of the part before them.
+            max_bytes: stop when the parts read so far reach this size.
+
+        Returns:
+            The parts in order, or None where the epoch has ended or parts in between are gone.
+        """
+        with self._snapshot() as db:
+            if _meta(db, "epoch") != epoch or after < sequence(_meta(db, "floor"), None):
+                return None
+            rows = db.execute(
+                "SELECT seq, last, chain, tail FROM history WHERE seq>? ORDER BY seq", (after,)
+            )
+            return list(_entries(epoch, rows, max_bytes))
+
+    def locate(self, position: Position) -> int | ResetReason:
+        """Finds the place of a position, to `read` on from there, or says why it cannot be had."""
+        with self._snapshot() as db:
+            return _locate(db, read_head(db), position)
+
+    def large(self, sha256: str) -> tuple[str, bytes] | None:
+        """Reads a value that is sent beside the stream: its type and bytes, None if not kept."""
+        with self._snapshot() as db:
+            row = db.execute("SELECT type, data FROM large WHERE sha256=?", (sha256,)).get
+        return None if row is None else (row[0], row[1])
+
+    def close(self) -> None:
+        """Closes the file; idempotent."""
+        self._db.close()
+
+
+def _meta(db: apsw.Connection, name: str) -> Any:
+    return db.execute("SELECT value FROM meta WHERE name=?", (name,)).get
+
+
+def _entries(epoch: str, rows: Iterator[Any], max_bytes: int) -> Iterator[Entry]:
+    for seq, last, chain, tail in rows:
+        offset = seq >> PART_BITS
+        part = None if last else seq & PART_MASK
+        position = Position(epoch, offset, short_hash(chain), part)
+        yield Entry(sequence(offset, part), position, tail, bool(last))
+        max_bytes -= len(tail)
+        if max_bytes <= 0:
+            return
+
+
+def _locate(db: apsw.Connection, head: Head, position: Position) -> int | ResetReason:
+    if position.epoch != head.epoch:
+        replaced = position.epoch == head.previous and head.reason is ResetReason.REPLACED
+        return ResetReason.REPLACED if replaced else ResetReason.UNKNOWN_EPOCH
+    if position.offset > head.offset:
+        return ResetReason.UNKNOWN_EPOCH
+    if position.offset <= head.floor:
+        return _locate_floor(db, head, position)
+    wanted = sequence(position.offset, position.part)
+    row = db.execute(
+        "SELECT seq, last, chain FROM history WHERE seq<=? ORDER BY seq DESC LIMIT 1", (wanted,)
+    ).get
+    fits = row is not None and row[0] >> PART_BITS == position.offset
+    if position.part is None:
+        fits = fits and bool(row[1])
+    else:
+        fits = fits and row[0] == wanted
+    if not fits or short_hash(row[2]) != position.hash:
+        return ResetReason.UNKNOWN_EPOCH
+    return int(row[0]) if position.part is not None else sequence(position.offset, None)
+
+
+def _locate_floor(db: apsw.Connection, head: Head, position: Position) -> int | ResetReason:
+    if position.offset < head.floor or position.part is not None:
+        return ResetReason.POSITION_EXPIRED
+    if short_hash(_meta(db, "floor_chain")) != position.hash:
+        return ResetReason.UNKNOWN_EPOCH
+    return sequence(head.floor, None)

@@ -1,0 +1,257 @@
+"""The writing side of the history: one per state directory, in the reader process."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import apsw
+
+from watcher import wire
+from watcher.changes import Change, Position, ResetReason, SchemaChange, Table
+from watcher.history.head import FILE_NAME, PART_BITS, read_head, sequence, short_hash
+
+PART_CHANGES = 1000
+PART_BYTES = 256 * 1024
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history(
+  seq INTEGER PRIMARY KEY, last INTEGER NOT NULL, time REAL NOT NULL,
+  chain BLOB NOT NULL, tail BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS large(
+  sha256 TEXT PRIMARY KEY, type TEXT NOT NULL, data BLOB NOT NULL, last_offset INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much history is kept; the newest changeset is kept whatever its size.
+
+    Args:
+        seconds: age.
+        changesets: count.
+        bytes: size of the encoded changes.
+    """
+
+    seconds: float = 7 * 86400.0
+    changesets: int = 100_000
+    bytes: int = 256 * 1024 * 1024
+
+
+def _first_chain(epoch: str) -> bytes:
+    return hashlib.blake2b(epoch.encode(), digest_size=16).digest()
+
+
+class HistoryWriter:
+    """The writing side; there is one per state directory.
+
+    Args:
+        directory: the state directory, which exists and is held by this process.
+        limits: how much to keep.
+    """
+
+    def __init__(self, directory: Path, limits: Limits) -> None:
+        self._limits = limits
+        self._db = apsw.Connection(str(directory / FILE_NAME))
+        for statement in ("journal_mode=WAL", "synchronous=OFF", "temp_store=MEMORY"):
+            self._db.execute(f"PRAGMA {statement}").fetchall()
+        self._db.execute(_SCHEMA).fetchall()
+        self._next_age_check = 0.0
+        self.reload()
+
+    def reload(self) -> None:
+        """Reads where the history stands; needed after a transaction was rolled back.
+
+        Otherwise what was read once is kept: no other process writes it.
+        """
+        head = read_head(self._db)
+        self.epoch = head.epoch
+        self._offset, self._chain, self._floor = head.offset, head.chain, head.floor
+        self._bytes = int(self._db.execute("SELECT total(length(tail)) FROM history").get)
+
+    @property
+    def position(self) -> Position:
+        """Where the history stands."""
+        return Position(self.epoch, self._offset, short_hash(self._chain))
+
+    def recall(self, name: str) -> apsw.SQLiteValue:
+        """Reads what `remember` stored, None where nothing is stored."""
+        value: apsw.SQLiteValue = self._db.execute(
+            "SELECT value FROM meta WHERE name=?", (name,)
+        ).get
+        return value
+
+    def remember(self, name: str, value: apsw.SQLiteValue) -> None:
+        """Stores a value beside the history, in the running transaction if there is one."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (name, value))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written inside becomes durable at once, or none of it does."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def start_epoch(self, reason: ResetReason, tables: Sequence[Table]) -> None:
+        """Begins a new history; what was kept before is gone. Runs inside a transaction."""
+        previous = self.epoch
+        self.epoch = "".join(secrets.choice(_ALPHABET) for _ in range(6))
+        self._offset, self._floor, self._bytes = 0, 0, 0
+        self._chain = _first_chain(self.epoch)
+        self._db.execute("DELETE FROM history; DELETE FROM large").fetchall()
+        self.remember("epoch", self.epoch)
+        self.remember("previous_epoch", previous)
+        self.remember("reason", reason.value)
+        self.remember("floor", 0)
+        self.remember("floor_chain", self._chain)
+        self.remember_tables(tables)
+
+    def remember_tables(self, tables: Sequence[Table]) -> None:
+        """Stores the definitions that `hello` announces. Runs inside a transaction."""
+        objects = [wire.table_object(table) for table in tables]
+        self.remember("tables", wire.encode_json(objects).decode())
+
+    def append(self, commits: int | None, changes: Iterator[Change | SchemaChange]) -> int:
+        """Adds one changeset, in parts, encoding each change once. Runs inside a transaction.
+
+        Nothing is added where there are no changes. The caller's transaction must not be given up
+        after this returned without `reload`.
+
+        Args:
+            commits: number of commits it merges, None where unknown.
+            changes: schema changes first, then rows.
+
+        Returns:
+            Number of changes added.
+        """
+        appender = _Appender(self._db, self._offset + 1, self._chain, commits)
+        count = appender.run(changes)
+        if count:
+            self._offset, self._chain = self._offset + 1, appender.chain
+            self._bytes += appender.bytes
+            self._prune()
+        return count
+
+    def keep_large(self, sha256: str, kind: str, data: bytes) -> None:
+        """Stores a value that is sent beside the stream, for the life of the newest changeset."""
+        _keep_large(self._db, sha256, kind, data, self._offset)
+
+    def _prune(self) -> None:
+        floor = self._floor_wanted()
+        if floor <= self._floor:
+            return
+        limit = sequence(floor, None)
+        freed, chain = self._db.execute(
+            "SELECT total(length(tail)), (SELECT chain FROM history WHERE seq<=?1"
+            " ORDER BY seq DESC LIMIT 1) FROM history WHERE seq<=?1",
+            (limit,),
+        ).get
+        self._db.execute("DELETE FROM history WHERE seq<=?", (limit,))
+        self._db.execute("DELETE FROM large WHERE last_offset<=?", (floor,))
+        self._bytes -= int(freed)
+        self._floor = floor
+        self.remember("floor", floor)
+        self.remember("floor_chain", chain)
+
+    def _floor_wanted(self) -> int:
+        floor = max(self._floor, self._offset - self._limits.changesets)
+        if self._bytes > self._limits.bytes:
+            floor = max(floor, self._floor_by_bytes())
+        if time.monotonic() >= self._next_age_check:
+            self._next_age_check = time.monotonic() + 60
+            floor = max(floor, self._floor_by_age())
+        return min(floor, self._offset - 1)
+
+    def _floor_by_bytes(self) -> int:
+        # A tenth more than needed goes at once, so that not every commit prunes.
+        excess = self._bytes - self._limits.bytes * 9 // 10
+        rows = self._db.execute("SELECT seq, length(tail) FROM history ORDER BY seq")
+        for seq, size in rows:
+            excess -= size
+            if excess <= 0:
+                return int(seq) >> PART_BITS
+        return self._floor
+
+    def _floor_by_age(self) -> int:
+        newest_old = self._db.execute(
+            "SELECT max(seq) FROM history WHERE time<?", (time.time() - self._limits.seconds,)
+        ).get
+        return 0 if newest_old is None else int(newest_old) >> PART_BITS
+
+    def close(self) -> None:
+        """Closes the file; idempotent."""
+        self._db.close()
+
+
+def _keep_large(db: apsw.Connection, sha256: str, kind: str, data: bytes, offset: int) -> None:
+    db.execute(
+        "INSERT INTO large VALUES(?,?,?,?) ON CONFLICT(sha256) DO UPDATE"
+        " SET last_offset=max(last_offset, excluded.last_offset)",
+        (sha256, kind, data, offset),
+    )
+
+
+class _Appender:
+    """Encodes the changes of one changeset and writes a row for each full part."""
+
+    def __init__(self, db: apsw.Connection, offset: int, chain: bytes, commits: int | None) -> None:
+        self._db = db
+        self._offset = offset
+        self._commits = commits
+        self._seconds = time.time()
+        self._time = datetime.fromtimestamp(self._seconds, UTC).isoformat(timespec="microseconds")
+        self._part = 0
+        self._elements: list[bytes] = []
+        self._size = 0
+        self.chain = chain
+        self.bytes = 0
+
+    def run(self, changes: Iterator[Change | SchemaChange]) -> int:
+        count = 0
+        for change in changes:
+            element = wire.encode_change(change, self._keep)
+            # Before the element, not after it: only when another follows is a part not the last.
+            if self._is_full(len(element)):
+                self._write(last=False)
+            self._elements.append(element)
+            self._size += len(element) + 1
+            count += 1
+        if count:
+            self._write(last=True)
+        return count
+
+    def _is_full(self, more: int) -> bool:
+        # A change larger than a part goes alone.
+        full = len(self._elements) >= PART_CHANGES or self._size + more > PART_BYTES
+        return bool(self._elements) and full
+
+    def _keep(self, sha256: str, kind: str, data: bytes) -> None:
+        _keep_large(self._db, sha256, kind, data, self._offset)
+
+    def _write(self, *, last: bool) -> None:
+        body = b",".join(self._elements)
+        tail = wire.changes_tail(
+            time=self._time.replace("+00:00", "Z"),
+            commits=self._commits,
+            part=self._part,
+            last=last,
+            changes=body,
+        )
+        self.chain = hashlib.blake2b(self.chain + tail, digest_size=16).digest()
+        row = (sequence(self._offset, self._part), last, self._seconds, self.chain, tail)
+        self._db.execute("INSERT INTO history VALUES(?,?,?,?,?)", row)
+        self.bytes += len(tail)
+        self._part += 1
+        self._elements, self._size = [], 0
