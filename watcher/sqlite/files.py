@@ -1,0 +1,163 @@
+"""The raw descriptors of a watched database, and what can be asked of them without a lock.
+
+This module only ever reads. It belongs into a process that has no SQLite connection on the same
+file: closing any descriptor of a file drops all POSIX locks the process holds on it
+(sqlite.org/howtocorrupt.html 2.2).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from watcher.errors import DatabaseUnavailable
+from watcher.sqlite.fileformat import PENDING_BYTE, RESERVED_BYTE
+
+_FLOCK = struct.Struct("@hhqqi4x")
+
+
+class Identity(NamedTuple):
+    """Tells a file from another one under the same name, and a write from none.
+
+    Args:
+        device: number of the file system.
+        inode: number of the file on it.
+        size: length in bytes.
+        modified: nanoseconds, of the content.
+        changed: nanoseconds, of content or attributes.
+    """
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+    def is_same_file(self, other: Identity) -> bool:
+        """Tells whether both are one file, whatever was written to it in between."""
+        return self[:2] == other[:2]
+
+
+def identify(path: Path) -> Identity | None:
+    """Looks at what a path names, without opening it; None where that is nothing.
+
+    Raises:
+        DatabaseUnavailable: the directory cannot be read.
+    """
+    try:
+        return _identity(os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _identity(found: os.stat_result) -> Identity:
+    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _unreadable(path: Path, error: OSError) -> DatabaseUnavailable:
+    return DatabaseUnavailable(str(path), "unreadable", f"cannot be read ({error.strerror})")
+
+
+class RawFile:
+    """A descriptor that follows a path: reopened when another file takes the name.
+
+    Args:
+        path: the file; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = -1
+        self._identity: Identity | None = None
+
+    @property
+    def descriptor(self) -> int:
+        """The open descriptor; -1 where there is no file."""
+        return self._descriptor
+
+    def refresh(self) -> Identity | None:
+        """Looks at the path and opens what is there now, if it is another file than before.
+
+        Raises:
+            DatabaseUnavailable: there is something, but it cannot be read.
+        """
+        try:
+            found = _identity(os.stat(self.path))
+            if self._identity is None or not found.is_same_file(self._identity):
+                found = self._reopen()
+        except (FileNotFoundError, NotADirectoryError):
+            self.close()
+            return None
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        self._identity = found
+        return found
+
+    def _reopen(self) -> Identity:
+        self.close()
+        # Non-blocking, lest a pipe under that name holds us up.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._descriptor = os.open(self.path, flags)
+        opened = os.fstat(self._descriptor)
+        if not stat.S_ISREG(opened.st_mode):
+            self.close()
+            raise DatabaseUnavailable(str(self.path), "not_a_database", "is not a regular file")
+        return _identity(opened)
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Reads at an offset; shorter than asked at the end of the file or where there is none."""
+        return os.pread(self._descriptor, size, offset) if self._descriptor >= 0 else b""
+
+    def close(self) -> None:
+        """Closes the descriptor; idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._identity = None
+
+
+class DatabaseFiles:
+    """A database file with its log, its wal-index and its rollback journal.
+
+    Args:
+        path: the database, with links resolved as SQLite resolves them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.main = RawFile(path)
+        self.log = RawFile(path.with_name(path.name + "-wal"))
+        self.index = RawFile(path.with_name(path.name + "-shm"))
+        self.journal = RawFile(path.with_name(path.name + "-journal"))
+
+    def writer_is_writing(self) -> bool:
+        """Tells whether a process holds the lock without which the main file is not written.
+
+        EXCLUSIVE includes the PENDING byte. The question takes no lock.
+        """
+        return self._is_locked(PENDING_BYTE)
+
+    def writer_is_at_work(self) -> bool:
+        """Tells whether a process has a write transaction open in a rollback-journal mode."""
+        return self._is_locked(RESERVED_BYTE)
+
+    def _is_locked(self, byte: int) -> bool:
+        # A read lock conflicts with just the write lock a writer holds; an OFD query is answered
+        # for this descriptor alone, whatever else the process has locked.
+        query = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0)
+        answer = fcntl.fcntl(self.main.descriptor, _GETLK, query)
+        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+    def close(self) -> None:
+        """Closes all descriptors; idempotent."""
+        for file in (self.main, self.log, self.index, self.journal):
+            file.close()
+
+
+_GETLK: int = getattr(fcntl, "F_OFD_GETLK", fcntl.F_GETLK)

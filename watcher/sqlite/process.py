@@ -1,0 +1,289 @@
+"""The reader process: one per watched database, and the only process that reads its file.
+
+Started by `supervisor.py` as `python -m watcher.sqlite.process DESCRIPTOR OPTIONS`, where
+DESCRIPTOR is its end of the channel and OPTIONS a JSON object, see `options.Options`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from watcher import wire
+from watcher.errors import DatabaseUnavailable, MalformedPosition, StateUnavailable, UnknownTable
+from watcher.history import PART_BYTES, HistoryWriter, Limits
+from watcher.sqlite.capture import Capture, NotQuiet, RawCapture
+from watcher.sqlite.channel import (
+    AskMade,
+    AskRows,
+    Channel,
+    Fatal,
+    Made,
+    More,
+    Rows,
+    Status,
+    ToReader,
+    decode_place,
+    encode_place,
+    open_channel,
+)
+from watcher.sqlite.files import DatabaseFiles
+from watcher.sqlite.options import Options
+from watcher.sqlite.poll_capture import PollCapture
+from watcher.sqlite.reader import Reader
+from watcher.sqlite.state_directory import StateDirectory, boot_id
+from watcher.wakeup import Wakeup, open_wakeup
+
+_log = logging.getLogger(__name__)
+
+# Behind file events a slow look, for those that get lost.
+_FALLBACK_POLL_SECONDS = 1.0
+_FIRST_PAUSE_SECONDS = 0.0005
+_LONGEST_PAUSE_SECONDS = 0.05
+_FIRST_FOLLOW_UP_SECONDS = 0.0001
+_LONGEST_FOLLOW_UP_SECONDS = 0.05
+# A file that is not quiet for so long is worth a word.
+_PATIENCE_SECONDS = 1.0
+
+_NOT_QUIET = {
+    "writing": ("locked", "another program holds the database exclusively"),
+    "journal": ("needs_recovery", "a writer died in mid-commit; SQLite will recover the database"),
+    "changed": ("busy", "the database is being written faster than it can be read"),
+    "log": ("busy", "the log is being restarted faster than it can be read"),
+    "fresh": ("busy", "the database was written a moment ago"),
+}
+
+
+class ReaderProcess:
+    """Takes looks, answers questions, says how things stand.
+
+    Args:
+        reader: the recipe.
+        history: where changesets go.
+        wakeup: tells when to look.
+        channel: to the server.
+        poll: seconds between looks where no event comes.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        history: HistoryWriter,
+        wakeup: Wakeup,
+        channel: Channel,
+        poll: float,
+    ) -> None:
+        self._reader = reader
+        self._history = history
+        self._wakeup = wakeup
+        self._channel = channel
+        self._poll = poll
+        self._status: Status | None = None
+        self._restless_since: float | None = None
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._follow_up = self._poll
+
+    async def watch(self) -> None:
+        """Looks whenever something may have changed, until cancelled."""
+        while True:
+            pause = self._look()
+            if pause is not None:
+                await asyncio.sleep(pause)
+            elif await self._wakeup.wait(self._next_wait()):
+                self._hinted()
+
+    def _next_wait(self) -> float:
+        if self._follow_up > _LONGEST_FOLLOW_UP_SECONDS:
+            return self._poll
+        seconds, self._follow_up = self._follow_up, 2 * self._follow_up
+        return seconds
+
+    def _hinted(self) -> None:
+        # The hint comes with the write of the log; the commit counts only when the wal-index says
+        # so, of which there is no event, and a sync may lie in between. So look again a few times.
+        self._follow_up = _FIRST_FOLLOW_UP_SECONDS
+
+    def _look(self) -> float | None:
+        """Takes one look; returns the seconds until the next, None to wait for a hint."""
+        try:
+            grown = self._reader.step()
+        except NotQuiet as error:
+            return self._not_quiet(error)
+        except DatabaseUnavailable as error:
+            self._report(error.state, error.detail)
+            return None
+        except (OSError, apsw.FullError, apsw.IOError) as error:
+            # The state volume, not the watched file: nothing was published, so try again.
+            self._history.reload()
+            self._report("state_unavailable", f"the state cannot be written ({error})", behind=True)
+            return _PATIENCE_SECONDS
+        self._restless_since, self._pause = None, _FIRST_PAUSE_SECONDS
+        if grown and self._channel.is_idle:
+            self._channel.send(More())
+        self._report(*self._how_it_stands())
+        return None
+
+    def _how_it_stands(self) -> tuple[str, str]:
+        if not self._reader.unreadable:
+            return "ok", ""
+        tables = "; ".join(
+            f'table "{name}" cannot be read: {why}'
+            for name, why in sorted(self._reader.unreadable.items())
+        )
+        return "partial", tables
+
+    def _not_quiet(self, error: NotQuiet) -> float:
+        now = time.monotonic()
+        self._restless_since = self._restless_since or now
+        if now - self._restless_since > _PATIENCE_SECONDS:
+            self._report(*_NOT_QUIET[error.reason], behind=True)
+        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+        return pause
+
+    def _report(self, state: str, detail: str, *, behind: bool = False) -> None:
+        status = Status(state, detail, behind)
+        if status != self._status:
+            self._status = status
+            self._channel.send(status)
+
+    async def answer(self) -> None:
+        """Answers the server's questions until it closes its end."""
+        async for question in self._channel.to_reader():
+            self._channel.send(self._answer(question))
+            await self._channel.drained()
+
+    def _answer(self, question: ToReader) -> Rows | Made:
+        if isinstance(question, AskRows):
+            return self._rows(question)
+        return self._made(question)
+
+    def _rows(self, question: AskRows) -> Rows:
+        position = str(self._history.position)
+        nothing = msgspec.Raw(b"[]")
+        try:
+            after = None if question.after is None else decode_place(question.after)
+            page = self._reader.rows(question.table, after, question.limit, PART_BYTES)
+        except UnknownTable:
+            return Rows(question.id, position, nothing, None, "unknown_table")
+        except MalformedPosition:
+            return Rows(question.id, position, nothing, None, "malformed")
+        except DatabaseUnavailable as error:
+            return Rows(question.id, position, nothing, None, error.detail)
+        token = None if page.next is None else encode_place(page.next)
+        return Rows(question.id, position, _array(page.inserts), token)
+
+    def _made(self, question: AskMade) -> Made:
+        position = str(self._history.position)
+        try:
+            changes = self._reader.made(question.tables)
+        except DatabaseUnavailable as error:
+            return Made(question.id, position, msgspec.Raw(b"[]"), error.detail)
+        return Made(question.id, position, _array([wire.encode_change(c) for c in changes]))
+
+
+def _array(elements: list[bytes]) -> msgspec.Raw:
+    return msgspec.Raw(b"[" + b",".join(elements) + b"]")
+
+
+def open_history(directory: Path, limits: Limits) -> HistoryWriter:
+    """Opens the history; one that cannot be trusted is put aside for a new one.
+
+    It cannot be trusted after the machine stopped unclean, because it is not synced.
+    """
+    try:
+        history = HistoryWriter(directory, limits)
+        boot, clean = history.recall("boot"), history.recall("clean")
+        if not history.epoch or clean or (boot and boot == boot_id()):
+            return _opened(history)
+        _log.warning("the machine stopped unclean; the history in %s begins anew", directory)
+        history.close()
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        _log.warning("the history in %s is damaged (%s) and begins anew", directory, error)
+    _put_aside(directory)
+    return _opened(HistoryWriter(directory, limits))
+
+
+def _opened(history: HistoryWriter) -> HistoryWriter:
+    history.remember("boot", boot_id())
+    history.remember("clean", 0)
+    return history
+
+
+def _put_aside(directory: Path) -> None:
+    for name in ("state.db", "state.db-wal", "state.db-shm"):
+        with suppress(FileNotFoundError):
+            os.replace(directory / name, directory / f"{name}.damaged")
+
+
+async def _open_capture(
+    path: Path, options: Options, directory: Path, stack: AsyncExitStack
+) -> tuple[Capture, Wakeup, float]:
+    poll = options.poll if sys.platform == "linux" else options.poll or _FALLBACK_POLL_SECONDS
+    files = DatabaseFiles(path)
+    names = [file.path.name for file in (files.main, files.log, files.index, files.journal)]
+    wakeup = open_wakeup(path.parent, names, events=poll is None)
+    stack.push_async_callback(wakeup.aclose)
+    if poll is not None:
+        return PollCapture(files, directory), wakeup, poll
+    return RawCapture(files, wakeup.touched), wakeup, _FALLBACK_POLL_SECONDS
+
+
+async def _run(end: socket.socket, options: Options) -> int:
+    channel = await open_channel(end)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(channel.aclose)
+        try:
+            directory = StateDirectory(Path(options.state))
+        except StateUnavailable as error:
+            channel.send(Fatal(error.directory, error.detail))
+            await channel.drained()
+            return 3
+        stack.callback(directory.close)
+        limits = Limits(options.seconds, options.changesets, options.bytes)
+        history = open_history(directory.path, limits)
+        stack.callback(history.close)
+        path = Path(options.path)
+        capture, wakeup, poll = await _open_capture(path, options, directory.path, stack)
+        reader = Reader(path, directory.path, capture, history)
+        stack.callback(reader.close)
+        process = ReaderProcess(reader, history, wakeup, channel, poll)
+        await _until_end_of_file(process)
+        reader.sync()
+        history.remember("clean", 1)
+    return 0
+
+
+async def _until_end_of_file(process: ReaderProcess) -> None:
+    watching = asyncio.create_task(process.watch())
+    answering = asyncio.create_task(process.answer())
+    await asyncio.wait((watching, answering), return_when=asyncio.FIRST_COMPLETED)
+    answering.cancel()
+    watching.cancel()
+    # Whatever ended the watching, other than the server's end of file, must be seen.
+    for task in (answering, watching):
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def main() -> int:
+    """Runs the reader process; returns its exit code."""
+    # Interrupts are meant for the server, whose end of the channel tells when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    end = socket.socket(fileno=int(sys.argv[1]))
+    options = msgspec.json.decode(sys.argv[2], type=Options)
+    return asyncio.run(_run(end, options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

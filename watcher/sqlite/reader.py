@@ -1,0 +1,300 @@
+"""The recipe: from "something may have changed" to a changeset in the history.
+
+`Reader.step` is the whole of it. It runs in the reader process, beside the watched file.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import apsw
+
+from watcher import wire
+from watcher.changes import Change, ResetReason, SchemaChange, Value
+from watcher.errors import DatabaseUnavailable, UnknownTable
+from watcher.history import HistoryWriter
+from watcher.sqlite.capture import Capture, Captured, Mark
+from watcher.sqlite.compare import compare, insert_all
+from watcher.sqlite.rows import RowReader, read_page
+from watcher.sqlite.schema import Schema, TableSchema, read_schema
+from watcher.sqlite.schema_changes import Plan, plan_changes, table_made
+from watcher.sqlite.shadow import Pending, Shadow
+from watcher.sqlite.versions import EncodingChanged, Versions
+
+# How often tables that could not be read are tried again, while the file changes.
+_RETRY_SECONDS = 5.0
+_INDISTINCT = "its rows cannot be told apart: there is no key, and the rowid is hidden"
+
+
+class TableUnreadable(Exception):
+    """SQLite cannot read a table here: a collation or function of the application, or corruption.
+
+    Args:
+        table: its name.
+        detail: what SQLite says.
+    """
+
+    def __init__(self, table: str, detail: str) -> None:
+        super().__init__(table, detail)
+        self.table = table
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of the current state.
+
+    Args:
+        inserts: each row, encoded as an insert.
+        next: place of the last one if more may follow, else None.
+    """
+
+    inserts: list[bytes]
+    next: tuple[Value, ...] | None
+
+
+class Reader:
+    """Keeps the shadow and the history in step with a watched file.
+
+    Args:
+        path: the watched file, named in errors.
+        directory: the state directory, held by this process.
+        capture: how to look at the file.
+        history: where changesets go.
+    """
+
+    def __init__(
+        self, path: Path, directory: Path, capture: Capture, history: HistoryWriter
+    ) -> None:
+        self._path = path
+        self._capture = capture
+        self._history = history
+        self._shadow = Shadow(directory)
+        self._pending = Pending(directory)
+        self._versions = Versions(self._shadow, self._pending)
+        # Tables SQL cannot read here, and why; they take no part until they can be read again.
+        self.unreadable: dict[str, str] = {}
+        self._retry_at = 0.0
+        self._mark: Mark | None = None
+        self._recover()
+
+    def _recover(self) -> None:
+        if not self._history.epoch:
+            self._shadow.clear()
+            return
+        note = self._history.recall("pending")
+        if isinstance(note, bytes) and self._pending.restore(note):
+            self._shadow.apply(self._pending)
+        mark = self._history.recall("mark")
+        self._mark = Mark(**json.loads(mark)) if isinstance(mark, str) else None
+        unreadable = self._history.recall("unreadable")
+        self.unreadable = json.loads(unreadable) if isinstance(unreadable, str) else {}
+
+    def step(self) -> bool:
+        """Takes one look; where the file has changed, adds a changeset.
+
+        Returns:
+            Whether the history has grown.
+
+        Raises:
+            NotQuiet: the file was being written; look again soon.
+            DatabaseUnavailable: it cannot be read as it stands.
+        """
+        # 1. Has anything happened? A few system calls while idle.
+        if self._history.epoch and not self._capture.changed():
+            return False
+        # 2. The pages in which the file differs from the shadow, all of one committed state.
+        captured = self._capture.capture(self._shadow, self._pending)
+        if self._is_as_before(captured):
+            self._mark = captured.mark
+            return False
+        # 3. Old and new side by side: which rows are those pages?
+        # 4. History, position and the note which pages belong to it, in one transaction.
+        grown = self._record_readable(captured)
+        # 5. Only now the shadow moves on; after a crash the note says it must.
+        self._shadow.apply(self._pending)
+        self._mark = captured.mark
+        return grown
+
+    def _is_as_before(self, captured: Captured) -> bool:
+        return (
+            bool(self._history.epoch)
+            and len(self._pending) == 0
+            and captured.page_count == self._shadow.page_count
+        )
+
+    def _record_readable(self, captured: Captured) -> bool:
+        """Records the changes of all tables that can be read; one that cannot stops no other."""
+        if not self._history.epoch:
+            return self._start(captured, ResetReason.START)
+        failed: dict[str, str] = {}
+        retry = self._is_due_for_retry()
+        while True:
+            try:
+                return self._record(captured, failed, retry=retry)
+            except TableUnreadable as error:
+                self._history.reload()
+                failed[error.table] = error.detail
+            except EncodingChanged:
+                # Text that was written in another encoding cannot be compared at all.
+                return self._start(captured, ResetReason.REPLACED)
+
+    def _is_due_for_retry(self) -> bool:
+        if not self.unreadable or time.monotonic() < self._retry_at:
+            return False
+        self._retry_at = time.monotonic() + _RETRY_SECONDS
+        return True
+
+    def _record(self, captured: Captured, failed: dict[str, str], *, retry: bool) -> bool:
+        """Records what became of the rows the shadow held."""
+        with self._naming_corruption(), self._versions.open() as (db, rows):
+            old, new = read_schema(db, "old"), read_schema(db, "new")
+            unreadable = dict(self._still_unreadable(old, new, failed, retry=retry))
+            # What could not be read so far is not known to clients, or not as it is.
+            void = self.unreadable.keys() & new.tables.keys() - unreadable.keys()
+            old, new = _without(old, unreadable), _without(new, unreadable)
+            plan = plan_changes(db, old, new, frozenset(void))
+            with self._history.transaction():
+                commits = captured.mark.commits_since(self._mark)
+                count = self._history.append(commits, _changes(rows, plan))
+                if void or old.tables != new.tables:
+                    self._remember_tables(new)
+                self._remember_state(captured, unreadable)
+        self.unreadable = unreadable
+        return count > 0
+
+    def _still_unreadable(
+        self, old: Schema, new: Schema, failed: dict[str, str], *, retry: bool
+    ) -> Iterator[tuple[str, str]]:
+        """Yields the tables to leave out this time, and why."""
+        for name, table in new.tables.items():
+            if not table.identities:
+                yield name, _INDISTINCT
+            elif name in failed:
+                yield name, failed[name]
+            elif name in self.unreadable and not retry and old.tables.get(name) == table:
+                yield name, self.unreadable[name]
+
+    def _start(self, captured: Captured, reason: ResetReason) -> bool:
+        """Begins a history with the captured state."""
+        with self._naming_corruption(), self._versions.open_new() as (db, rows):
+            schema = read_schema(db, "new")
+            unreadable = dict(_probe(rows, schema))
+            with self._history.transaction():
+                self._history.start_epoch(reason, ())
+                self._remember_tables(_without(schema, unreadable.keys()))
+                self._remember_state(captured, unreadable)
+        self.unreadable = unreadable
+        return True
+
+    @contextmanager
+    def _naming_corruption(self) -> Iterator[None]:
+        try:
+            yield
+        except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
+            detail = f"cannot be read by SQLite ({error})"
+            raise DatabaseUnavailable(str(self._path), "corrupt", detail) from error
+
+    def _remember_tables(self, schema: Schema) -> None:
+        self._history.remember_tables([table.definition for table in schema.tables.values()])
+
+    def _remember_state(self, captured: Captured, unreadable: dict[str, str]) -> None:
+        self._history.remember("pending", self._pending.note())
+        self._history.remember("mark", json.dumps(asdict(captured.mark)))
+        self._history.remember("unreadable", json.dumps(unreadable))
+
+    def rows(self, table: str, after: Sequence[Value] | None, limit: int, max_bytes: int) -> Page:
+        """Reads rows of the current state.
+
+        Args:
+            table: the table's name.
+            after: the place of the row before them, None for the first.
+            limit: at most so many.
+            max_bytes: stop when their encoding reaches this size.
+
+        Raises:
+            UnknownTable: no watched table has that name.
+            MalformedPosition: `after` is no place in this table.
+            DatabaseUnavailable: SQLite cannot read it.
+        """
+        page = Page([], None)
+        with (
+            self._naming_corruption(),
+            self._versions.open_old() as (db, rows),
+            self._history.transaction(),
+        ):
+            found = self._watched(db).tables.get(table)
+            if found is None:
+                raise UnknownTable(table)
+            for place, change in read_page(rows, "old", found, after, limit):
+                page.inserts.append(wire.encode_change(change, self._history.keep_large))
+                max_bytes -= len(page.inserts[-1])
+                if max_bytes <= 0 or len(page.inserts) == limit:
+                    return replace(page, next=place)
+        return page
+
+    def _watched(self, db: apsw.Connection) -> Schema:
+        return _without(read_schema(db, "old"), self.unreadable)
+
+    def made(self, tables: Iterable[str]) -> list[SchemaChange]:
+        """The definitions of watched tables, as schema changes that make them.
+
+        Args:
+            tables: names of the tables; those that are not watched are left out.
+
+        Raises:
+            DatabaseUnavailable: SQLite cannot read the schema.
+        """
+        with self._naming_corruption(), self._versions.open_old() as (db, _):
+            schema = self._watched(db)
+        wanted = set(tables)
+        return [table_made(table) for name, table in schema.tables.items() if name in wanted]
+
+    def sync(self) -> None:
+        """Brings the shadow to disk, for a clean stop."""
+        self._shadow.sync()
+
+    def close(self) -> None:
+        """Lets go of everything; idempotent."""
+        self._versions.close()
+        self._pending.close()
+        self._shadow.close()
+        self._capture.close()
+
+
+def _changes(rows: RowReader, plan: Plan) -> Iterator[Change | SchemaChange]:
+    yield from plan.changes
+    for pair in plan.compare:
+        yield from _naming(pair.new, compare(rows, pair))
+    for table in plan.insert:
+        yield from _naming(table, insert_all(rows, table))
+
+
+def _naming(table: TableSchema, changes: Iterator[Change]) -> Iterator[Change]:
+    try:
+        yield from changes
+    except apsw.Error as error:
+        raise TableUnreadable(table.name, str(error)) from error
+
+
+def _probe(rows: RowReader, schema: Schema) -> Iterator[tuple[str, str]]:
+    """Yields the tables that cannot be read, and why."""
+    for table in schema.tables.values():
+        if not table.identities:
+            yield table.name, _INDISTINCT
+            continue
+        try:
+            next(read_page(rows, "new", table, None, 1), None)
+        except apsw.Error as error:
+            yield table.name, str(error)
+
+
+def _without(schema: Schema, names: Iterable[str]) -> Schema:
+    excluded = set(names)
+    tables = {name: table for name, table in schema.tables.items() if name not in excluded}
+    return replace(schema, tables=tables)

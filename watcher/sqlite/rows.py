@@ -1,0 +1,193 @@
+"""Reads rows of a private copy exactly: no value is changed and no row is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apsw
+
+from watcher.changes import Change, InvalidText, Op, Row, Value
+from watcher.errors import MalformedPosition
+from watcher.sqlite.schema import TableSchema, quote
+
+# SQLite's own limit for the columns of a result (SQLITE_MAX_COLUMN).
+MAX_RESULT_COLUMNS = 2000
+# Stands for a parameter in SQL that is being put together; no name can contain it.
+MARK = "\0"
+
+
+class RowReader:
+    """Selects rows on a connection.
+
+    Args:
+        db: the connection.
+        encoding: the databases' text encoding, as PRAGMA encoding names it.
+    """
+
+    def __init__(self, db: apsw.Connection, encoding: str) -> None:
+        self._db = db
+        self._encoding = encoding.lower()
+
+    def select(
+        self, columns: Sequence[str], rest: str, parameters: Sequence[Value] = ()
+    ) -> Iterator[tuple[Value, ...]]:
+        """Yields the rows of `SELECT columns rest`.
+
+        Args:
+            columns: SQL expressions.
+            rest: the statement from FROM on; its order must be the same each time it is run.
+            parameters: values for the marks in it (`MARK`), in their order.
+        """
+        sql, bindings = self._bind(rest, parameters)
+        done = 0
+        try:
+            for row in self._db.execute(f"SELECT {','.join(columns)} {sql}", bindings):
+                yield row
+                done += 1
+        except UnicodeDecodeError:
+            yield from self._select_bytes(columns, sql, bindings, done)
+
+    def _bind(self, rest: str, parameters: Sequence[Value]) -> tuple[str, list[Any]]:
+        # Text that is not valid has no form as a Python string; SQLite takes it as bytes.
+        marks = ["CAST(? AS TEXT)" if isinstance(p, InvalidText) else "?" for p in parameters]
+        values = [p.data if isinstance(p, InvalidText) else p for p in parameters]
+        return _fill(rest, marks), values
+
+    def _select_bytes(
+        self, columns: Sequence[str], sql: str, bindings: list[Any], skip: int
+    ) -> Iterator[tuple[Value, ...]]:
+        # Text comes as its bytes and blobs as hexadecimal text, so that one column tells both.
+        exact = [
+            f"CASE typeof({c}) WHEN 'text' THEN CAST({c} AS BLOB)"
+            f" WHEN 'blob' THEN hex({c}) ELSE {c} END"
+            for c in columns
+        ]
+        rows = self._db.execute(f"SELECT {','.join(exact)} {sql}", bindings)
+        for index, row in enumerate(rows):
+            if index >= skip:
+                yield tuple(map(self._decode, row))
+
+    def _decode(self, value: Any) -> Value:
+        if isinstance(value, str):
+            return bytes.fromhex(value)
+        if not isinstance(value, bytes):
+            return value  # type: ignore[no-any-return]  # None, int or float
+        try:
+            return value.decode(self._encoding)
+        except UnicodeDecodeError:
+            if self._encoding == "utf-8":
+                return InvalidText(value)
+            text = value.decode(self._encoding, "surrogatepass")
+            return InvalidText(text.encode("utf-8", "surrogatepass"))
+
+
+def _fill(rest: str, marks: Sequence[str]) -> str:
+    if not marks:
+        return rest
+    pieces = rest.split(MARK)
+    return "".join(piece + mark for piece, mark in zip(pieces, [*marks, ""], strict=True))
+
+
+def key_of(table: TableSchema, row: Row, rowid: Value) -> Row:
+    """The key by which clients know a row.
+
+    Args:
+        table: its table.
+        row: its visible columns.
+        rowid: its rowid, needed where the primary key is missing or has a NULL.
+    """
+    if table.key and all(row[column] is not None for column in table.key):
+        return {column: row[column] for column in table.key}
+    return {"$rowid": rowid}
+
+
+def read_page(
+    reader: RowReader, database: str, table: TableSchema, after: Sequence[Value] | None, limit: int
+) -> Iterator[tuple[tuple[Value, ...], Change]]:
+    """Yields rows in the order of their identities: each row's place, and the row as an insert.
+
+    Args:
+        reader: reads from the connection the copy is attached to.
+        database: the name it is attached under.
+        table: the table.
+        after: the place of the row before them: number of the identity, then its values.
+        limit: at most so many rows.
+
+    Raises:
+        MalformedPosition: `after` is no place in this table.
+    """
+    if after is not None and not _is_place(table, after):
+        raise MalformedPosition(str(list(after)))
+    start = 0 if after is None else int(after[0])  # type: ignore[arg-type]  # checked above
+    for number in range(start, len(table.identities)):
+        values = after[1:] if after is not None and number == start else None
+        for found in _read_identity(reader, database, table, number, values, limit):
+            yield found
+            limit -= 1
+        if limit <= 0:
+            return
+
+
+def _is_place(table: TableSchema, place: Sequence[Value]) -> bool:
+    number = place[0]
+    if not isinstance(number, int) or not 0 <= number < len(table.identities):
+        return False
+    return len(place) == 1 + len(table.identities[number].columns)
+
+
+def _read_identity(
+    reader: RowReader,
+    database: str,
+    table: TableSchema,
+    number: int,
+    after: Sequence[Value] | None,
+    limit: int,
+) -> Iterator[tuple[tuple[Value, ...], Change]]:
+    identity = table.identities[number]
+    terms = identity.terms("t")
+    where = identity.condition("t")
+    if after is not None:
+        where += f" AND ({','.join(terms)}) > ({','.join([MARK] * len(terms))})"
+    rest = (
+        f"FROM {database}.{quote(table.name)} t WHERE {where}"
+        f" ORDER BY {','.join(terms)} LIMIT {limit}"
+    )
+    names = [column.name for column in table.columns]
+    exprs = [f"t.{quote(name)}" for name in names]
+    known = [f"t.{quote(name)}" for name in identity.columns]
+    for values, row in select_known(reader, known, exprs, rest, after or ()):
+        after_row = dict(zip(names, row, strict=True))
+        key = key_of(table, after_row, values[0])
+        yield (number, *values), Change(Op.INSERT, table.name, key, None, after_row)
+
+
+def select_known(
+    reader: RowReader,
+    known: Sequence[str],
+    columns: Sequence[str],
+    rest: str,
+    parameters: Sequence[Value] = (),
+) -> Iterator[tuple[tuple[Value, ...], tuple[Value, ...]]]:
+    """Yields what a row is known by, and its columns.
+
+    Args:
+        reader: reads from the connection.
+        known: SQL of the row's identity.
+        columns: SQL of its columns.
+        rest: the statement from FROM on, see `RowReader.select`.
+        parameters: values for the marks in it.
+    """
+    if set(known) <= set(columns):
+        places = [columns.index(name) for name in known]
+        for row in reader.select(columns, rest, parameters):
+            yield tuple(row[place] for place in places), row
+    elif len(known) + len(columns) <= MAX_RESULT_COLUMNS:
+        for row in reader.select([*known, *columns], rest, parameters):
+            yield row[: len(known)], row[len(known) :]
+    else:
+        yield from zip(
+            reader.select(known, rest, parameters),
+            reader.select(columns, rest, parameters),
+            strict=True,
+        )

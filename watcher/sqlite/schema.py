@@ -1,0 +1,245 @@
+"""Reads the schema of a private copy: which tables are watched and how their rows are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import apsw
+
+from watcher.changes import Table
+
+_ROWID_NAMES = ("rowid", "_rowid_", "oid")
+# Generated columns have these values of `hidden` in PRAGMA table_xinfo.
+_GENERATED = (2, 3)
+
+
+def quote(name: str) -> str:
+    """Quotes an identifier for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Column(NamedTuple):
+    """One column, as PRAGMA table_xinfo tells it.
+
+    Args:
+        name: its name.
+        type: declared type, empty where there is none.
+        required: whether it is NOT NULL.
+        default: SQL of its default, None where there is none.
+        key_index: place in the primary key from 1, 0 if it is not part of it.
+        generated: whether it is computed from others.
+    """
+
+    name: str
+    type: str
+    required: bool
+    default: str | None
+    key_index: int
+    generated: bool
+
+
+class Identity(NamedTuple):
+    """A way rows are known, for all rows of a table or for some of them.
+
+    Args:
+        columns: the columns that tell them apart, or the name of the rowid.
+        collations: how each is compared, one per column.
+        key: columns of the primary key, where having NULL in one decides who is known this way.
+        with_null: whether just the rows with NULL in `key` are, or just those without.
+    """
+
+    columns: tuple[str, ...]
+    collations: tuple[str, ...]
+    key: tuple[str, ...] = ()
+    with_null: bool = False
+
+    def terms(self, alias: str) -> list[str]:
+        """The columns as SQL, with their collations."""
+        return [
+            f"{alias}.{quote(column)} COLLATE {quote(collation)}"
+            for column, collation in zip(self.columns, self.collations, strict=True)
+        ]
+
+    def condition(self, alias: str) -> str:
+        """SQL that is true for the rows known this way."""
+        if not self.key:
+            return "1"
+        has_null = " OR ".join(f"{alias}.{quote(column)} IS NULL" for column in self.key)
+        return f"({has_null})" if self.with_null else f"NOT ({has_null})"
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """An ordinary table.
+
+    Args:
+        name: its name.
+        sql: the statement that made it.
+        root: number of its root page.
+        without_rowid: whether it is a WITHOUT ROWID table.
+        strict: whether it is a STRICT table.
+        columns: all visible columns.
+        key: columns of the declared primary key in key order, empty where none is declared.
+        rowid: a name under which its rowid can be read, None where it is hidden or there is none.
+        unique: columns and collations of each UNIQUE or PRIMARY KEY constraint.
+        identities: how its rows are known; empty where they cannot be told apart.
+    """
+
+    name: str
+    sql: str
+    root: int
+    without_rowid: bool
+    strict: bool
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    rowid: str | None
+    unique: frozenset[tuple[tuple[str, str], ...]]
+    identities: tuple[Identity, ...]
+
+    @property
+    def definition(self) -> Table:
+        """What clients must know of it."""
+        return Table(self.name, self.key, tuple(column.name for column in self.columns))
+
+
+class SchemaObject(NamedTuple):
+    """An index, a view or a trigger.
+
+    Args:
+        type: `index`, `view` or `trigger`.
+        name: its name.
+        table: the table it belongs to; a view's own name.
+        sql: the statement that made it.
+    """
+
+    type: str
+    name: str
+    table: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """All that is declared in one state of a database.
+
+    Args:
+        tables: the ordinary tables by name.
+        objects: the other objects, by type and name.
+    """
+
+    tables: dict[str, TableSchema]
+    objects: dict[tuple[str, str], SchemaObject]
+
+
+NOTHING = Schema({}, {})
+
+
+def read_schema(db: apsw.Connection, database: str) -> Schema:
+    """Reads the schema of an attached database.
+
+    Virtual tables, their shadow tables and tables named `sqlite_…` are left out.
+
+    Args:
+        db: the connection.
+        database: the name it is attached under.
+
+    Raises:
+        apsw.Error: the schema is corrupt.
+    """
+    entries = _rows(db, f"SELECT type, name, tbl_name, rootpage, sql FROM {database}.sqlite_schema")
+    kinds = {
+        row[1]: (row[2], bool(row[4]), bool(row[5]))
+        for row in _rows(db, f"PRAGMA {database}.table_list")
+        if row[0] == database
+    }
+    tables: dict[str, TableSchema] = {}
+    objects: dict[tuple[str, str], SchemaObject] = {}
+    for type_, name, table, root, sql in entries:
+        if type_ == "table":
+            kind, without_rowid, strict = kinds.get(name, ("", False, False))
+            if kind == "table" and not name.lower().startswith("sqlite_"):
+                tables[name] = _read_table(db, database, name, sql, root, without_rowid, strict)
+        elif sql is not None:
+            objects[type_, name] = SchemaObject(type_, name, table, sql)
+    return Schema(tables, objects)
+
+
+def _read_table(
+    db: apsw.Connection,
+    database: str,
+    name: str,
+    sql: str,
+    root: int,
+    without_rowid: bool,
+    strict: bool,
+) -> TableSchema:
+    columns = _read_columns(db, database, name)
+    key = tuple(c.name for c in sorted(columns, key=lambda c: c.key_index) if c.key_index)
+    indexes = _rows(db, f"PRAGMA {database}.index_list({quote(name)})")
+    constraints = {row[3]: _read_index(db, database, row[1]) for row in indexes if row[3] == "pk"}
+    unique = {tuple(_read_index(db, database, row[1])) for row in indexes if row[3] in ("u", "pk")}
+    rowid = None if without_rowid else _rowid_name(columns)
+    is_rowid_alias = len(key) == 1 and not without_rowid and "pk" not in constraints
+    if is_rowid_alias:
+        unique.add(((key[0], "BINARY"),))
+    collations = dict(constraints.get("pk", ()))
+    return TableSchema(
+        name=name,
+        sql=sql,
+        root=root,
+        without_rowid=without_rowid,
+        strict=strict,
+        columns=columns,
+        key=key,
+        rowid=rowid,
+        unique=frozenset(unique),
+        identities=_identities(columns, key, collations, rowid, without_rowid or is_rowid_alias),
+    )
+
+
+def _read_columns(db: apsw.Connection, database: str, table: str) -> tuple[Column, ...]:
+    rows = _rows(db, f"PRAGMA {database}.table_xinfo({quote(table)})")
+    return tuple(
+        Column(name, type_ or "", bool(required), default, key_index, hidden in _GENERATED)
+        for _, name, type_, required, default, key_index, hidden in rows
+        if hidden != 1
+    )
+
+
+def _read_index(db: apsw.Connection, database: str, index: str) -> list[tuple[str, str]]:
+    rows = _rows(db, f"PRAGMA {database}.index_xinfo({quote(index)})")
+    return [(name, collation) for _, _, name, _, collation, is_key in rows if is_key]
+
+
+def _rowid_name(columns: Sequence[Column]) -> str | None:
+    taken = {column.name.lower() for column in columns}
+    return next((name for name in _ROWID_NAMES if name not in taken), None)
+
+
+def _identities(
+    columns: Sequence[Column],
+    key: tuple[str, ...],
+    collations: dict[str, str],
+    rowid: str | None,
+    never_null: bool,
+) -> tuple[Identity, ...]:
+    by_rowid = (Identity((rowid,), ("BINARY",)),) if rowid is not None else ()
+    if not key:
+        return by_rowid
+    how = tuple(collations.get(column, "BINARY") for column in key)
+    required = {column.name for column in columns if column.required}
+    if never_null or required.issuperset(key):
+        return (Identity(key, how),)
+    if rowid is None:
+        return ()
+    # SQLite allows NULL in a primary key that is not INTEGER, even several times.
+    return (
+        Identity(key, how, key, with_null=False),
+        Identity((rowid,), ("BINARY",), key, with_null=True),
+    )
+
+
+def _rows(db: apsw.Connection, sql: str) -> list[Any]:
+    return db.execute(sql).fetchall()

@@ -1,0 +1,224 @@
+"""Starts the reader process, keeps it running, and asks it questions."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from watcher.errors import MalformedPosition, ReaderStopped, StateUnavailable, UnknownTable
+from watcher.sqlite.channel import (
+    AskMade,
+    AskRows,
+    Channel,
+    Fatal,
+    Made,
+    More,
+    Rows,
+    Status,
+    open_channel,
+)
+from watcher.sqlite.options import Options
+
+_log = logging.getLogger(__name__)
+
+_FIRST_BACKOFF_SECONDS = 0.1
+_LONGEST_BACKOFF_SECONDS = 5.0
+_STOP_SECONDS = 1.0
+
+
+class ReaderSupervisor:
+    """Runs the reader process of one database; an async context manager.
+
+    Args:
+        options: what the reader is told.
+        on_more: called when the history may have grown, and once after each start.
+        on_status: called when the state of the watched file changes.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        on_more: Callable[[], None],
+        on_status: Callable[[Status], None],
+    ) -> None:
+        self._options = options
+        self._on_more = on_more
+        self._on_status = on_status
+        self._task: asyncio.Task[None] | None = None
+        self._channel: Channel | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._questions: dict[int, asyncio.Future[Rows | Made]] = {}
+        self._numbers = itertools.count(1)
+        # One question at a time: that is what bounds the reader's answers.
+        self._asking = asyncio.Lock()
+        self._first_word: asyncio.Future[Status] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the reader, None while it is not running."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> Status:
+        """Starts the reader and waits for its first word on the watched file.
+
+        Raises:
+            StateUnavailable: the state directory cannot be used, or another reader holds it.
+        """
+        self._first_word = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run())
+        await asyncio.wait((self._task, self._first_word), return_when=asyncio.FIRST_COMPLETED)
+        if not self._first_word.done():
+            await self._task
+            raise ReaderStopped("it ended before it said anything")
+        return self._first_word.result()
+
+    async def _run(self) -> None:
+        backoff = _FIRST_BACKOFF_SECONDS
+        while True:
+            started = asyncio.get_running_loop().time()
+            ended = await self._run_to_end()
+            self._lose_questions()
+            if asyncio.get_running_loop().time() - started > _LONGEST_BACKOFF_SECONDS:
+                backoff = _FIRST_BACKOFF_SECONDS
+            _log.warning("%s; starting another reader process", ended)
+            self._on_status(Status("starting", f"{ended}; it is being restarted", True))
+            await asyncio.sleep(backoff)
+            backoff = min(2 * backoff, _LONGEST_BACKOFF_SECONDS)
+
+    async def _run_to_end(self) -> str:
+        try:
+            return f"the reader process ended with {await self._run_once()}"
+        except StateUnavailable as error:
+            if self._first_word is not None and not self._first_word.done():
+                raise
+            return str(error)
+
+    async def _run_once(self) -> int:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                # Nothing in the current directory gets imported in place of a module of ours.
+                "-P",
+                "-m",
+                "watcher.sqlite.process",
+                str(theirs.fileno()),
+                msgspec.json.encode(self._options).decode(),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": _import_path()},
+                # Out of the terminal's process group: an interrupt is the server's business.
+                start_new_session=True,
+            )
+        self._channel = await open_channel(ours)
+        try:
+            async for message in self._channel.from_reader():
+                self._take(message)
+            return await self._process.wait()
+        finally:
+            await self._end_process(self._process, self._channel)
+            self._process = self._channel = None
+
+    def _take(self, message: More | Status | Fatal | Rows | Made) -> None:
+        if isinstance(message, Rows | Made):
+            waiting = self._questions.pop(message.id, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message)
+        elif isinstance(message, Fatal):
+            raise StateUnavailable(message.directory, message.detail)
+        elif isinstance(message, Status):
+            self._on_more()
+            self._on_status(message)
+            if self._first_word is not None and not self._first_word.done():
+                self._first_word.set_result(message)
+        else:
+            self._on_more()
+
+    async def _end_process(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
+        await channel.aclose()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+        except TimeoutError:
+            # It is in the middle of a long look; what it has not recorded, the next one will.
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def _lose_questions(self) -> None:
+        for waiting in self._questions.values():
+            if not waiting.done():
+                waiting.set_exception(ReaderStopped("it is being restarted"))
+        self._questions.clear()
+
+    async def rows(self, table: str, after: str | None, limit: int) -> Rows:
+        """Reads rows of the current state.
+
+        Args:
+            table: the table's name.
+            after: token of the row before them, None for the first.
+            limit: at most so many.
+
+        Raises:
+            UnknownTable: no watched table has that name.
+            MalformedPosition: `after` is no token of this table.
+            ReaderStopped: the reader ended, or could not read.
+        """
+        answer = await self._ask(AskRows(next(self._numbers), table, after, limit))
+        assert isinstance(answer, Rows)
+        if answer.error == "unknown_table":
+            raise UnknownTable(table)
+        if answer.error == "malformed":
+            raise MalformedPosition(after or "")
+        if answer.error is not None:
+            raise ReaderStopped(answer.error)
+        return answer
+
+    async def made(self, tables: Sequence[str]) -> Made:
+        """Reads the definitions of tables, as schema changes that make them.
+
+        Raises:
+            ReaderStopped: the reader ended, or could not read.
+        """
+        answer = await self._ask(AskMade(next(self._numbers), list(tables)))
+        assert isinstance(answer, Made)
+        if answer.error is not None:
+            raise ReaderStopped(answer.error)
+        return answer
+
+    async def _ask(self, question: AskRows | AskMade) -> Rows | Made:
+        async with self._asking:
+            if self._channel is None:
+                raise ReaderStopped("it is being restarted")
+            waiting: asyncio.Future[Rows | Made] = asyncio.get_running_loop().create_future()
+            self._questions[question.id] = waiting
+            self._channel.send(question)
+            try:
+                return await waiting
+            finally:
+                self._questions.pop(question.id, None)
+
+    async def stop(self) -> None:
+        """Ends the reader and waits for it; idempotent."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        self._lose_questions()
+
+
+def _import_path() -> str:
+    """Makes the reader import the same package as this process, wherever it was found."""
+    package = str(Path(__file__).resolve().parents[2])
+    inherited = os.environ.get("PYTHONPATH")
+    return package if not inherited else os.pathsep.join((package, inherited))
