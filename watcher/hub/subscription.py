@@ -1,0 +1,257 @@
+"""One client's way through the protocol: greeting, content, changes.
+
+It is the same for every transport. What a client gets is decided by a place in the history and
+nothing else, so a reconnecting, a slow and a late client are the same case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from watcher import wire
+from watcher.changes import Position, ResetReason
+from watcher.errors import HubClosed, ReaderStopped, UnknownTable
+from watcher.history import Entry, sequence
+from watcher.wire import Message
+
+if TYPE_CHECKING:
+    from watcher.hub.hub import Hub
+
+_CHUNK_ROWS = 1000
+_RETRY_SECONDS = 0.2
+
+
+class Subscription:
+    """A cursor into the hub's history; made by `Hub.subscribe`.
+
+    Args:
+        hub: whose history it reads.
+        since: where to go on, None to begin at the present.
+        snapshot: whether to send the content where there is nothing to go on from.
+        tables: names of the tables wanted, None for all.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        since: Position | None,
+        snapshot: bool,
+        tables: frozenset[str] | None,
+    ) -> None:
+        self._hub = hub
+        self._since = since
+        self._wants_snapshot = snapshot
+        self._tables = tables
+        self._epoch = ""
+        self._place = 0
+        # Where the client stands, as a position: of the newest part it was sent or need not have.
+        self._position = ""
+        self._greeted = False
+        self._ready = False
+        self._told_status = 0
+        self._content: _Content | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the subscription; idempotent."""
+        self._hub.forget(self)
+
+    async def next(self) -> list[Message]:
+        """Waits for messages and returns all that are due, at least one.
+
+        Raises:
+            HubClosed: the hub is shutting down.
+        """
+        while True:
+            if self._hub.closed:
+                raise HubClosed
+            # Taken before looking: what comes while we look wakes us again.
+            wake, in_content = self._hub.wake, self._content is not None
+            messages = self._status_news()
+            if not self._greeted:
+                messages += self._greet()
+            elif self._content is not None:
+                messages += await self._content_step(self._content)
+            else:
+                messages += self._follow()
+            if messages:
+                return messages
+            if in_content:
+                # An empty table gives no message and is no reason to wait.
+                continue
+            if not await self._hub.woken(wake) and self._ready:
+                return [wire.heartbeat_message(self._position)]
+
+    def _status_news(self) -> list[Message]:
+        number, status = self._hub.status_number, self._hub.status
+        if number == self._told_status:
+            return []
+        first, self._told_status = self._told_status == 0, number
+        # Only a change is news: whoever connects takes it that all is well.
+        if first and status.state == "ok":
+            return []
+        return [wire.status_message(status.state, status.detail)]
+
+    def _greet(self) -> list[Message]:
+        head = self._hub.head
+        if not head.epoch:
+            return []
+        self._greeted = True
+        tables = [t for t in head.tables if self._tables is None or t.name in self._tables]
+        greeting = wire.hello_message(self._hub.name, str(head.position), tables)
+        return [greeting, *self._begin()]
+
+    def _begin(self) -> list[Message]:
+        if self._since is not None:
+            place = self._hub.locate(self._since)
+            if isinstance(place, ResetReason):
+                return self._reset(place)
+            self._epoch, self._place = self._since.epoch, place
+            self._position = str(self._since)
+            return self._follow()
+        if self._wants_snapshot:
+            return self._reset(ResetReason.START)
+        self._go_to_head()
+        return self._follow()
+
+    def _go_to_head(self) -> None:
+        head = self._hub.head
+        self._epoch, self._place = head.epoch, sequence(head.offset, None)
+        self._position = str(head.position)
+
+    def _reset(self, reason: ResetReason) -> list[Message]:
+        self._ready = False
+        self._go_to_head()
+        if self._wants_snapshot:
+            self._content = _Content()
+        return [wire.reset_message(reason.value, snapshot=self._wants_snapshot)]
+
+    def _follow(self) -> list[Message]:
+        found = self._hub.after(self._epoch, self._place)
+        if isinstance(found, ResetReason):
+            return self._reset(found)
+        messages = [m for entry, message in found for m in self._filtered(entry, message)]
+        if found:
+            self._place = found[-1][0].seq
+            self._position = str(found[-1][0].position)
+        elif not self._ready:
+            self._ready = True
+            messages.append(wire.ready_message(self._position))
+        return messages
+
+    def _filtered(self, entry: Entry, message: Message) -> list[Message]:
+        if self._tables is None:
+            return [message]
+        tail = self._hub.filtered(entry, self._tables)
+        return [] if tail is None else [wire.changes_message(tail, entry.position)]
+
+    async def _content_step(self, content: _Content) -> list[Message]:
+        try:
+            if content.tables is None:
+                return await self._make_tables(content)
+            if content.tables:
+                return await self._send_rows(content, content.tables[-1])
+        except ReaderStopped:
+            # The next reader goes on where this one stopped, or its epoch tells us to begin anew.
+            await asyncio.sleep(_RETRY_SECONDS)
+            return self._up_to(None)
+        except UnknownTable:
+            return self._reset(ResetReason.START)
+        # Until the client is told that it is live, even the changes are content.
+        messages = self._up_to(None)
+        if self._content is not content:
+            return messages
+        self._content = None
+        return messages + self._follow()
+
+    async def _make_tables(self, content: _Content) -> list[Message]:
+        wanted = self._wanted_tables()
+        made = await self._hub.made(wanted)
+        if self._wanted_tables() != wanted:
+            # A table has come or gone since we looked, and the answer may lack it.
+            return []
+        position = Position.parse(made.position)
+        # The client holds nothing yet: what led to this state need not be sent.
+        self._epoch, self._place = position.epoch, sequence(position.offset, None)
+        self._position = made.position
+        content.tables = wanted[::-1]
+        return content.message(bytes(made.changes)[1:-1])
+
+    def _wanted_tables(self) -> list[str]:
+        names = [table.name for table in self._hub.head.tables]
+        return [name for name in names if self._tables is None or name in self._tables]
+
+    async def _send_rows(self, content: _Content, table: str) -> list[Message]:
+        rows = await self._hub.rows(table, after=content.after, limit=_CHUNK_ROWS)
+        # First everything up to the state the rows belong to: then they fit what the client holds.
+        messages = self._up_to(Position.parse(rows.position))
+        if self._content is not content:
+            return messages
+        content.after = rows.next
+        if rows.next is None:
+            content.next_table()
+        return messages + content.message(rows.inserts)
+
+    def _up_to(self, position: Position | None) -> list[Message]:
+        """Sends the changes up to a position, as content without positions."""
+        messages: list[Message] = []
+        until = None if position is None else sequence(position.offset, None)
+        while True:
+            found = self._hub.after(self._epoch, self._place, until=until)
+            if position is not None and position.epoch != self._epoch:
+                found = ResetReason.UNKNOWN_EPOCH
+            if isinstance(found, ResetReason):
+                return [*messages, *self._reset(found)]
+            if not found:
+                return messages
+            for entry, message in found:
+                if wire.has_schema_change(entry.tail):
+                    # The tables being sent may not be there any more, or not the same.
+                    return [*messages, *self._reset(ResetReason.START)]
+                messages += [_without_position(m) for m in self._filtered(entry, message)]
+                self._place, self._position = entry.seq, str(entry.position)
+
+
+def _without_position(message: Message) -> Message:
+    assert message.position is not None
+    head = b'{"type":"changes","position":"' + message.position.encode() + b'",'
+    return Message("changes", None, b'{"type":"changes",' + message.data[len(head) :])
+
+
+class _Content:
+    """How far the content has been sent."""
+
+    def __init__(self) -> None:
+        # Names of the tables still to be sent, the current one last; None before they are known.
+        self.tables: list[str] | None = None
+        self.after: str | None = None
+        self._part = 0
+
+    def next_table(self) -> None:
+        """The current table is complete."""
+        assert self.tables is not None
+        self.tables.pop()
+        self.after = None
+
+    def message(self, changes: bytes) -> list[Message]:
+        """Wraps encoded changes; none for none."""
+        if not changes:
+            return []
+        tail = wire.changes_tail(
+            time=None, commits=None, part=self._part, last=False, changes=changes
+        )
+        self._part += 1
+        return [wire.changes_message(tail, None)]

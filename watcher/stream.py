@@ -1,0 +1,271 @@
+"""The library's face: a database's changesets as an asynchronous iterator."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from watcher import wire
+from watcher.changes import (
+    Change,
+    ChangeSet,
+    LargeValue,
+    Position,
+    ResetReason,
+    Row,
+    SchemaChange,
+    Table,
+    Value,
+)
+from watcher.errors import HubClosed, ProtocolError
+from watcher.history import Limits
+from watcher.hub import Hub, Status, Subscription
+
+
+def watch(
+    path: str | os.PathLike[str],
+    *,
+    tables: Collection[str] | None = None,
+    since: Position | str | None = None,
+    snapshot: bool = False,
+    state: str | os.PathLike[str] | None = None,
+    poll: float | None = None,
+    limits: Limits | None = None,
+) -> Watch:
+    """Watches a SQLite database and yields what each commit of any program did to it.
+
+    Use it as `async for changeset in watch("app.db")`, or as `async with watch("app.db") as stream`
+    where the iteration ends before the program does. A process of its own reads the file; this one
+    does not touch it.
+
+    Args:
+        path: the database file, which must exist.
+        tables: names of the tables wanted, None for all.
+        since: position of the last changeset that was dealt with, to get all later ones; needs the
+            same `state` as then. None begins at the present.
+        snapshot: yield the whole content first, where there is no position to go on from:
+            changesets without position, the first with `reset`, then an empty one with the position
+            reached.
+        state: directory for what is known of the database; None for a temporary one, which is
+            removed at the end.
+        poll: seconds between two looks through a connection; None reads raw and waits for events,
+            where the system allows it.
+        limits: how much history to keep in `state`.
+
+    Raises (when the iteration begins):
+        DatabaseUnavailable: there is no database at the path, or it cannot be read.
+        StateUnavailable: the state directory cannot be used.
+        MalformedPosition: `since` is no position.
+        UnknownTable: a table is named that is not watched.
+    """
+    return Watch(
+        Path(path),
+        tables=tables,
+        since=None if since is None else str(since),
+        snapshot=snapshot,
+        state=None if state is None else Path(state),
+        poll=poll,
+        limits=limits,
+    )
+
+
+class Watch:
+    """The stream `watch` returns; iterate it, or enter it with `async with`."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        tables: Collection[str] | None,
+        since: str | None,
+        snapshot: bool,
+        state: Path | None,
+        poll: float | None,
+        limits: Limits | None,
+    ) -> None:
+        self._path = path
+        self._tables = tables
+        self._since = since
+        self._snapshot = snapshot
+        self._state = state
+        self._poll = poll
+        self._limits = limits
+        self._hub: Hub | None = None
+        self._subscription: Subscription | None = None
+        self._remove_state: weakref.finalize[..., Any] | None = None
+        self._closed = False
+        self._due: deque[ChangeSet] = deque()
+        self._assembler = _Assembler(self._large)
+
+    @property
+    def status(self) -> Status:
+        """What state the watched file is in; `ok` while all is well."""
+        if self._hub is None:
+            return Status("starting", "the watching has not begun")
+        return self._hub.status
+
+    @property
+    def watched_tables(self) -> list[Table]:
+        """The tables that are watched, as they are now; empty before the iteration begins."""
+        return [] if self._hub is None else self._hub.tables()
+
+    async def __aenter__(self) -> Self:
+        await self._start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ChangeSet:
+        if self._closed:
+            raise StopAsyncIteration
+        if self._subscription is None:
+            await self._start()
+        assert self._subscription is not None
+        while not self._due:
+            try:
+                messages = await self._subscription.next()
+            except HubClosed:
+                raise StopAsyncIteration from None
+            for message in messages:
+                self._due.extend(self._assembler.take(message))
+        return self._due.popleft()
+
+    async def _start(self) -> None:
+        if self._subscription is not None:
+            return
+        hub = Hub(
+            self._path,
+            state=self._state or self._temporary_state(),
+            poll=self._poll,
+            limits=self._limits,
+        )
+        await hub.__aenter__()
+        self._hub = hub
+        try:
+            self._subscription = hub.subscribe(
+                since=self._since, snapshot=self._snapshot, tables=self._tables
+            )
+        except BaseException:
+            await self.aclose()
+            raise
+
+    def _temporary_state(self) -> Path:
+        directory = tempfile.mkdtemp(prefix="sqlite-watcher-")
+        # Also where the stream is never closed, and at the interpreter's exit.
+        self._remove_state = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        return Path(directory)
+
+    def _large(self, value: LargeValue) -> Value:
+        assert self._hub is not None
+        found = self._hub.value(value.sha256)
+        if found is None:
+            raise ProtocolError(f"the large value {value.sha256} is no longer kept")
+        kind, data = found
+        return data.decode() if kind == "text" else data
+
+    async def aclose(self) -> None:
+        """Stops watching and ends the iteration; idempotent."""
+        self._closed = True
+        if self._subscription is not None:
+            self._subscription.close()
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            await hub.aclose()
+        if self._remove_state is not None:
+            self._remove_state()
+
+    def __del__(self) -> None:
+        if self._hub is not None and self._hub.reader_pid is not None:
+            with suppress(RuntimeError):
+                warnings.warn(
+                    f"{self!r} was not closed", ResourceWarning, stacklevel=1, source=self
+                )
+
+
+class _Assembler:
+    """Makes changesets of messages: joins parts, marks what follows a reset."""
+
+    def __init__(self, large: Any) -> None:
+        self._large = large
+        self._parts: list[Change | SchemaChange] = []
+        self._reset: ResetReason | None = None
+        self._in_content = False
+
+    def take(self, message: wire.Message) -> list[ChangeSet]:
+        """Takes the next message; returns the changesets it completes."""
+        if message.type == "changes":
+            return self._take_changes(message)
+        if message.type == "reset":
+            self._reset = ResetReason(wire.decode_object(message.data)["reason"])
+            self._in_content, self._parts = True, []
+        elif message.type == "ready" and self._in_content:
+            self._in_content = False
+            assert message.position is not None
+            return [self._made(Position.parse(message.position), None, None, ())]
+        return []
+
+    def _take_changes(self, message: wire.Message) -> list[ChangeSet]:
+        body = wire.decode_object(message.data)
+        changes = [wire.decode_change(change) for change in body["changes"]]
+        if b'"$large"' in message.data:
+            changes = [self._fetched(change) for change in changes]
+        if body["time"] is None:
+            # Rows of the content: no commit holds them together.
+            return [self._made(None, None, None, tuple(changes))]
+        self._parts += changes
+        if not body["last"]:
+            return []
+        parts, self._parts = tuple(self._parts), []
+        if message.position is None:
+            return [self._made(None, None, None, parts)]
+        self._in_content = False
+        time = datetime.fromisoformat(body["time"])
+        return [self._made(Position.parse(message.position), time, body["commits"], parts)]
+
+    def _made(
+        self,
+        position: Position | None,
+        time: datetime | None,
+        commits: int | None,
+        changes: tuple[Change | SchemaChange, ...],
+    ) -> ChangeSet:
+        reset, self._reset = self._reset, None
+        return ChangeSet(position, time, commits, changes, reset)
+
+    def _fetched(self, change: Change | SchemaChange) -> Change | SchemaChange:
+        if isinstance(change, SchemaChange):
+            return change
+        return replace(
+            change,
+            key=self._fetched_row(change.key) or {},
+            before=self._fetched_row(change.before),
+            after=self._fetched_row(change.after),
+        )
+
+    def _fetched_row(self, row: Row | None) -> Row | None:
+        if row is None:
+            return None
+        return {
+            name: self._large(value) if isinstance(value, LargeValue) else value
+            for name, value in row.items()
+        }
