@@ -1,0 +1,167 @@
+"""Writes to the table `items(id, name, value)` of the watched database.
+
+The only place of this process that opens the watched file, and only through SQLite: closing a raw
+descriptor of it would drop the locks of every connection in the process. What is written here
+reaches clients as any other program's commit does, through the watcher.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import aiosqlite
+
+from watcher.changes import InvalidText, Value
+from watcher.errors import WatchError
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for other writers."""
+RUN_TIMEOUT = 10.0
+"""Seconds the statements of one write may run; a trigger may loop without end."""
+
+_INSERT = "INSERT INTO main.items(name, value) VALUES (?, ?)"
+_INSERTED = "SELECT id, name, value FROM main.items WHERE rowid = last_insert_rowid()"
+_UPDATE = "UPDATE main.items SET value = ? WHERE id = ?"
+_UPDATED = "SELECT id, name, value FROM main.items WHERE id = ?"
+_LOOKS_BETWEEN = 10_000  # steps of SQLite's machine, well below a millisecond
+
+
+class Item(NamedTuple):
+    """A row as the database holds it after the write.
+
+    Args:
+        id: the row's id.
+        name: its name.
+        value: its value.
+    """
+
+    id: Value
+    name: Value
+    value: Value
+
+
+class WriteRefused(WatchError):
+    """The database did not take a write; nothing is stored.
+
+    Args:
+        temporary: whether the same request may succeed later.
+        detail: one sentence for a person.
+    """
+
+    def __init__(self, detail: str, *, temporary: bool) -> None:
+        super().__init__(detail, temporary)
+        self.detail = detail
+        self.temporary = temporary
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class Items:
+    """The items of one database; opens a connection for each write and closes it.
+
+    Args:
+        path: the database, which must exist: it is never created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._uri = database_uri(path)
+
+    async def add(self, name: str, value: str | None) -> Item:
+        """Adds an item.
+
+        Raises:
+            WriteRefused: the database did not take it.
+        """
+        async with _transaction(self._uri) as connection:
+            await connection.execute(_INSERT, (name, value))
+            row = await _one(connection, _INSERTED, ())
+            if row is None:
+                raise WriteRefused("The table items does not keep what is added.", temporary=False)
+            return row
+
+    async def update(self, item_id: int, value: str | None) -> Item | None:
+        """Gives an item a new value; None where no item has this id.
+
+        Raises:
+            WriteRefused: the database did not take it.
+        """
+        async with _transaction(self._uri) as connection:
+            cursor = await connection.execute(_UPDATE, (value, item_id))
+            if cursor.rowcount > 1:
+                detail = "More than one row of the table items has this id."
+                raise WriteRefused(detail, temporary=False)
+            return await _one(connection, _UPDATED, (item_id,))
+
+
+def database_uri(path: Path) -> str:
+    """The URI under which SQLite opens exactly this existing file, whatever its name holds."""
+    absolute = path.absolute().as_posix()
+    # A leading slash keeps a drive letter out of the URI's authority; bytes that are no UTF-8 are
+    # quoted as they are.
+    rooted = absolute if absolute.startswith("/") else f"/{absolute}"
+    return f"file://{quote(rooted, errors='surrogateescape')}?mode=rw"
+
+
+@asynccontextmanager
+async def _transaction(uri: str) -> AsyncIterator[aiosqlite.Connection]:
+    """One write transaction: committed at the end, rolled back by closing where it fails."""
+    try:
+        async with aiosqlite.connect(
+            uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
+        ) as connection:
+            connection.text_factory = _text
+            deadline = time.monotonic() + BUSY_TIMEOUT + RUN_TIMEOUT
+            await connection.set_progress_handler(
+                lambda: time.monotonic() > deadline, _LOOKS_BETWEEN
+            )
+            # A checkpoint would make the watcher's log start over more often.
+            await connection.execute("PRAGMA wal_autocheckpoint=0")
+            await connection.execute("PRAGMA trusted_schema=0")
+            await connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            await connection.execute("COMMIT")
+    except (sqlite3.DatabaseError, sqlite3.DataError) as error:
+        raise _refusal(error) from error
+
+
+async def _one(
+    connection: aiosqlite.Connection, query: str, parameters: tuple[int, ...]
+) -> Item | None:
+    async with connection.execute(query, parameters) as cursor:
+        row = await cursor.fetchone()
+    return None if row is None else Item(*row)
+
+
+def _text(data: bytes) -> str | InvalidText:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return InvalidText(data)
+
+
+def _refusal(error: sqlite3.Error) -> WriteRefused:
+    # An error that Python's module raises by itself carries no code of SQLite's.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    detail, temporary = _REFUSALS.get(code, (f"The database refuses the write: {error}.", False))
+    return WriteRefused(detail, temporary=temporary)
+
+
+_REFUSALS = {
+    sqlite3.SQLITE_BUSY: ("Another program is writing to the database; try again.", True),
+    sqlite3.SQLITE_LOCKED: ("Another program is writing to the database; try again.", True),
+    sqlite3.SQLITE_INTERRUPT: ("The write took too long and was given up.", True),
+    sqlite3.SQLITE_CANTOPEN: ("The database file cannot be opened.", True),
+    sqlite3.SQLITE_FULL: ("There is no space left for the database.", True),
+    sqlite3.SQLITE_IOERR: ("The database file cannot be read or written.", True),
+    sqlite3.SQLITE_CORRUPT: ("The database file is damaged.", True),
+    sqlite3.SQLITE_NOTADB: ("The file is not a database.", True),
+    sqlite3.SQLITE_READONLY: ("The database can only be read.", False),
+    sqlite3.SQLITE_PERM: ("The database can only be read.", False),
+}

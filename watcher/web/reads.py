@@ -1,0 +1,138 @@
+"""What can be asked of the watched database over plain HTTP: health, tables, rows, large values."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, HTTPException, Query
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from watcher import wire
+from watcher.hub import Hub, Rows
+from watcher.web.problems import problems
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_MEDIA_TYPES = {"text": "text/plain; charset=utf-8", "blob": "application/octet-stream"}
+
+
+class HealthReport(BaseModel):
+    """How the watching goes."""
+
+    state: str = Field(description="`ok`, or what is wrong, as in `status` messages.")
+    detail: str = Field(description="The same as a sentence; empty where all is well.")
+    position: str | None = Field(description="Where the stream stands.")
+    lag: float = Field(description="Seconds for which there have been changes not yet sent.")
+    clients: int = Field(description="Clients connected now.")
+    database: str = Field(description="File name of the database.")
+
+
+class TableDefinition(BaseModel):
+    """What a client must know of a table."""
+
+    name: str
+    key: list[str] = Field(description="Columns of the declared primary key.")
+    columns: list[str] = Field(description="All visible columns in order.")
+
+
+class KeyedRow(BaseModel):
+    """A row and how it is known; values as in the stream."""
+
+    key: dict[str, Any]
+    row: dict[str, Any]
+
+
+class RowPage(BaseModel):
+    """Some rows of a table, all as of one position."""
+
+    position: str
+    table: str
+    rows: list[KeyedRow]
+    next: str | None = Field(description="Send it as `after` for the next rows; null at the end.")
+
+
+class _Insert(msgspec.Struct):
+    # Rows arrive encoded and leave as they are.
+    key: msgspec.Raw
+    after: msgspec.Raw
+
+
+_decode_inserts = msgspec.json.Decoder(list[_Insert]).decode
+
+
+def read_routes(hub: Hub) -> APIRouter:
+    """The routes that read.
+
+    Args:
+        hub: the watched database.
+    """
+    router = APIRouter(tags=["database"])
+
+    @router.get("/health", response_model=HealthReport, summary="How the watching goes")
+    async def health() -> dict[str, object]:
+        """Answers 200 also where the database cannot be watched at the moment: `state` says so."""
+        report = hub.health()
+        return {
+            "state": report.status.state,
+            "detail": report.status.detail,
+            "position": report.position,
+            "lag": report.lag,
+            "clients": report.clients,
+            "database": hub.name,
+        }
+
+    @router.get("/tables", response_model=list[TableDefinition], summary="The watched tables")
+    async def tables() -> list[dict[str, object]]:
+        return [
+            {"name": table.name, "key": list(table.key), "columns": list(table.columns)}
+            for table in hub.tables()
+        ]
+
+    @router.get(
+        "/tables/{name:anything}/rows",
+        response_model=RowPage,
+        responses=problems(
+            _404="No watched table has this name.",
+            _422="The limit is out of range, or after is not from an earlier answer.",
+            _503="The rows cannot be read at the moment.",
+        ),
+        summary="Rows of a table, page by page",
+    )
+    async def rows(
+        name: str,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Rows at most.")] = 100,
+        after: Annotated[
+            str | None, Query(description="The next of the answer before; absent at first.")
+        ] = None,
+    ) -> Response:
+        page = await hub.rows(name, after=after, limit=limit)
+        return Response(_encode_page(name, page), media_type="application/json")
+
+    @router.get(
+        "/values/{sha256}",
+        response_class=Response,
+        responses=problems(_404="No such value is kept.")
+        | {200: {"content": {"application/octet-stream": {}}}},
+        summary="A value too large for the stream",
+    )
+    async def value(sha256: str) -> Response:
+        """The bytes of a `$large` value; a text comes as UTF-8."""
+        found = hub.value(sha256) if _DIGEST.fullmatch(sha256) else None
+        if found is None:
+            raise HTTPException(404, "No value with this digest is kept.")
+        kind, data = found
+        # A value that is HTML must not become a page of this origin.
+        disposition = {"content-disposition": f'attachment; filename="{sha256}"'}
+        return Response(data, headers=disposition, media_type=_MEDIA_TYPES[kind])
+
+    return router
+
+
+def _encode_page(table: str, page: Rows) -> bytes:
+    inserts = _decode_inserts(b"[" + page.inserts + b"]")
+    rows = [{"key": insert.key, "row": insert.after} for insert in inserts]
+    return wire.encode_json(
+        {"position": page.position, "table": table, "rows": rows, "next": page.next}
+    )
