@@ -1,0 +1,168 @@
+"""What can be said on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from pathlib import Path
+
+__version__ = "0.1.0"
+
+TOKEN_VARIABLE = "WATCHER_TOKEN"  # noqa: S105  # the name of a variable, not a secret
+
+_SERVE = "Watches a SQLite file and serves every change: a live page, WebSocket and HTTP."
+_TAIL = """\
+Prints the changes of a SQLite file as they happen, until Ctrl-C.
+
+On a terminal: a readable line for each changed row. Into a pipe or file: a JSON line for each
+changeset, the `changes` message of the WebSocket protocol. A changeset of more than 1,000 changes
+or 256 KiB comes in parts, one line each; the last one says "last": true. When the stream cannot go
+on from where it was, a `reset` line says why; content that follows it ends with a `ready` line.
+The state of the database (locked, missing, ...) is told in sentences on standard error."""
+_EXIT = "exit codes: 0 ended by Ctrl-C, 2 the call is wrong, 3 the machine stands in the way"
+
+
+def serve_parser(program: str) -> argparse.ArgumentParser:
+    """Describes a program that does what `sqlite-watcher serve` does.
+
+    Args:
+        program: its name in help and messages.
+    """
+    alone = argparse.ArgumentParser(program, description=_SERVE, epilog=_EXIT)
+    _add_serve_arguments(alone)
+    return alone
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describes the command `sqlite-watcher`."""
+    whole = argparse.ArgumentParser(
+        "sqlite-watcher",
+        description="Watches a SQLite file from outside: every commit as row-level changes.",
+        epilog=_EXIT,
+    )
+    whole.add_argument("--version", action="version", version=f"sqlite-watcher {__version__}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve", help="serve a live page, WebSocket and HTTP", description=_SERVE, epilog=_EXIT
+    )
+    _add_serve_arguments(serve)
+    tail_parser = commands.add_parser(
+        "tail",
+        help="print changes as lines",
+        description=_TAIL,
+        epilog=_EXIT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_tail_arguments(tail_parser)
+    return whole
+
+
+def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "database",
+        nargs="?",
+        type=Path,
+        metavar="DATABASE",
+        help="an existing SQLite file; without it the demo database test.db is made and watched",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=8000,
+        help="port to listen on, 0 for any free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--token",
+        type=checked_token,
+        help="secret that every request must show, needed to listen beyond this machine; "
+        f"better given in the environment as {TOKEN_VARIABLE}, where other users cannot see it",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="a further name under which browsers reach this server; may be repeated",
+    )
+    parser.add_argument(
+        "--allow-writes",
+        action="store_true",
+        help="let /add, /update and their POST and PATCH twins write to DATABASE "
+        "(the demo database allows it)",
+    )
+    _add_engine_arguments(parser)
+
+
+def _add_tail_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("database", type=Path, metavar="DATABASE", help="an existing SQLite file")
+    parser.add_argument(
+        "--tables",
+        type=_names,
+        metavar="A,B",
+        help='only these tables, separated by commas; "a,b" in quotes is one name',
+    )
+    parser.add_argument(
+        "--since",
+        metavar="POSITION",
+        help="first what happened after this position, taken from an earlier line",
+    )
+    parser.add_argument(
+        "--snapshot", action="store_true", help="first the present rows, each as an insert"
+    )
+    _add_engine_arguments(parser)
+
+
+def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="where the private copy and the history are kept "
+        "(default: a directory for each database in the user's state directory)",
+    )
+    parser.add_argument(
+        "--poll",
+        type=_seconds,
+        metavar="SECONDS",
+        help="ask SQLite itself this often; for where files cannot be watched. "
+        "A lower grade: each look takes a SHARED lock for a moment",
+    )
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"not a port (0 to 65535): {text!r}")
+    return int(text)
+
+
+def checked_token(text: str) -> str:
+    """Takes a token that can travel in a header and is too long to be guessed.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not such a token.
+    """
+    if not (text.isascii() and text.isprintable() and " " not in text and len(text) >= 16):
+        raise argparse.ArgumentTypeError("a token is 16 or more ASCII characters without spaces")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"not a number of seconds (up to 3600): {text!r}")
+    return seconds
+
+
+def _names(text: str) -> list[str]:
+    try:
+        (names,) = csv.reader([text], strict=True)
+    except (csv.Error, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"not a list of names: {text!r}") from error
+    return names

@@ -1,0 +1,112 @@
+"""The command `serve`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from watcher.cli.arguments import TOKEN_VARIABLE, checked_token
+from watcher.cli.demo import ensure_demo_database
+from watcher.cli.listen import Listener
+from watcher.cli.run import ENVIRONMENT, USAGE, Refusal, on_signal
+from watcher.hub import Hub
+from watcher.sinks.stdout import printable
+from watcher.web import create_app
+from watcher.web.protocol import GuardedWebSocket
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signal handlers of its own.
+
+    uvicorn raises a signal again after it has shut down for it, so that the process would end as
+    if killed; here Ctrl-C is the ordinary end.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves the signals to `on_signal`."""
+        yield
+
+    def stop(self) -> None:
+        """Ends serving; called again, without waiting for clients."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+async def serve(options: argparse.Namespace, demo_directory: Path) -> None:
+    """Serves until it is asked to end.
+
+    Raises:
+        Refusal: an argument cannot be used, or the demo database cannot be made.
+        WatchError: the address, the database or the state cannot be used.
+    """
+    token = options.token or _environment_token()
+    with contextlib.closing(
+        Listener(options.host, options.port, private=token is None)
+    ) as listener:
+        path = options.database or _demo_database(demo_directory)
+        async with Hub(path, state=options.state, poll=options.poll) as hub:
+            server = _Server(_server_config(_application(hub, options, token, listener)))
+            on_signal(server.stop)
+            print(
+                f"Watching {printable(str(hub.path))}, shown at {listener.url} (Ctrl-C stops it)",
+                flush=True,
+            )
+            await server.serve(sockets=listener.sockets)
+
+
+def _application(
+    hub: Hub, options: argparse.Namespace, token: str | None, listener: Listener
+) -> Any:
+    try:
+        return create_app(
+            hub,
+            token=token,
+            allow_writes=options.allow_writes or options.database is None,
+            hosts=listener.hosts | set(options.allow_host),
+        )
+    except ValueError as error:
+        raise Refusal(USAGE, f"--allow-host: {error}") from error
+
+
+def _server_config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws=GuardedWebSocket,
+        ws_max_size=65536,
+        # Compression costs more time than it saves on the way to a client this near.
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+
+
+def _environment_token() -> str | None:
+    text = os.environ.get(TOKEN_VARIABLE)
+    if not text:
+        return None
+    try:
+        return checked_token(text)
+    except argparse.ArgumentTypeError as error:
+        raise Refusal(USAGE, f"{TOKEN_VARIABLE}: {error}") from error
+
+
+def _demo_database(directory: Path) -> Path:
+    path = directory / "test.db"
+    try:
+        ensure_demo_database(path)
+    except (OSError, sqlite3.Error) as error:
+        raise Refusal(ENVIRONMENT, f"cannot create the demo database {path}: {error}") from error
+    return path
