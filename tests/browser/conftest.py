@@ -1,0 +1,73 @@
+"""A real Chromium looking at a real server, edited by the real `sqlite3` shell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.browser.watched import Watch, Watched, run_shell
+from tests.conftest import StartServer
+
+ITEMS = """
+PRAGMA journal_mode=wal;
+CREATE TABLE items(id INTEGER PRIMARY KEY, name TEXT NOT NULL, value);
+INSERT INTO items VALUES(1, 'Test', '123');
+"""
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """One Chromium for all tests; each page gets a context of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def watch(
+    browser: Browser, sqlite3_shell: Path, serve: StartServer, tmp_path: Path
+) -> Iterator[Watch]:
+    """Serves databases and opens their pages; none of these may complain of anything, ever."""
+    opened: list[Watched] = []
+
+    def watch(
+        *options: str,
+        setup: str = "",
+        demo: bool = False,
+        live: bool = True,
+        clock: bool = False,
+        width: int = 1100,
+    ) -> Watched:
+        database = tmp_path / "shop.db"
+        if not demo:
+            run_shell(sqlite3_shell, database, ITEMS + setup)
+        served = serve(None if demo else database, *options)
+        page = browser.new_context(viewport={"width": width, "height": 740}).new_page()
+        if clock:
+            page.clock.install()
+        watched = Watched(page, served, sqlite3_shell)
+        opened.append(watched)
+        watched.open()
+        if live:
+            watched.expect_live()
+        return watched
+
+    yield watch
+    for watched in opened:
+        watched.page.context.close()
+    assert [watched.complaints for watched in opened] == [[] for _ in opened]

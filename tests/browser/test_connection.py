@@ -1,0 +1,152 @@
+"""What an open page does when the server or the database goes away, and when it comes back."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import expect
+
+from tests.browser.watched import Watch
+
+TOKEN = "correct-horse-battery"
+
+# Runs client.js by itself: what it says of its connection until it is closed for good.
+CLIENT = """since => new Promise(async done => {
+  const { connect } = await import("./static/client.js");
+  const states = [];
+  connect({ since, onConnection: state => {
+    states.push(state);
+    if (state.state === "closed") done(states);
+  }});
+})"""
+
+# The same until it is live, with the reasons of resets.
+RESETS = """since => new Promise(async done => {
+  const { connect } = await import("./static/client.js");
+  const resets = [];
+  const connection = connect({
+    since,
+    onReset: message => resets.push(message.reason),
+    onReady: message => { connection.close(); done(resets); },
+  });
+})"""
+
+
+def test_a_restart_loses_nothing(watch: Watch) -> None:
+    """The page comes back by itself and shows the edits made before, meanwhile and after, once."""
+    watched = watch()
+    page = watched.page
+    watched.edit("UPDATE items SET value = 'before';")
+    watched.expect_changes("1 change")
+
+    watched.served.stop()
+    expect(page.locator("#connection")).to_have_text(re.compile(r"Retrying in \d+ s"))
+    expect(page.get_by_role("button", name="Try now")).to_be_visible()
+    watched.edit("UPDATE items SET value = 'meanwhile';")
+    watched.served.restart()
+
+    watched.expect_changes("2 changes")
+    watched.expect_live()
+    watched.edit("UPDATE items SET value = 'after';")
+    watched.expect_changes("3 changes")
+    expect(page.locator("ins .value")).to_have_text(["after", "meanwhile", "before"])
+    expect(page.locator("del .value")).to_have_text(["meanwhile", "before", "123"])
+    expect(page.locator(".notice")).to_have_count(0)
+
+
+def test_schema_changes_are_explained_after_a_restart(watch: Watch) -> None:
+    """What happened to a table meanwhile is told as it was, not as the table is now."""
+    watched = watch(setup="CREATE TABLE notes(id INTEGER PRIMARY KEY, body, mark);")
+    watched.served.stop()
+    watched.edit("ALTER TABLE notes DROP COLUMN mark;")
+    watched.served.restart()
+    expect(watched.newest.locator(".schema")).to_contain_text("Column mark was dropped.")
+
+
+def test_a_silent_connection_is_replaced(watch: Watch) -> None:
+    """A socket that says nothing for over 40 s is given up; the next one resumes."""
+    watched = watch(clock=True)
+    watched.edit("UPDATE items SET value = 'before';")
+    watched.expect_changes("1 change")
+    position = watched.page.locator("#position").inner_text()
+    assert len(watched.sockets) == 1
+
+    watched.page.clock.fast_forward(50_000)
+
+    expect(watched.page.locator("#connection")).to_have_text("Live")
+    watched.edit("UPDATE items SET value = 'after';")
+    watched.expect_changes("2 changes")
+    assert len(watched.sockets) == 2
+    assert parse_qs(urlsplit(watched.sockets[1]).query) == {"since": [position]}
+
+
+def test_a_refusal_is_final(watch: Watch) -> None:
+    """After a close code of 4500 and above the client says why and does not come back."""
+    watched = watch()
+    states = watched.page.evaluate(CLIENT, "nonsense")
+    assert [state["state"] for state in states] == ["connecting", "closed"]
+    assert states[-1]["code"] == 4502
+    assert "nonsense" in states[-1]["reason"]
+    assert states[-1]["signIn"] is False
+
+
+def test_an_unknown_position_is_a_reset(watch: Watch) -> None:
+    """A client with a position of another history is told so before it is live."""
+    watched = watch()
+    assert watched.page.evaluate(RESETS, "0000:5~0000") == ["unknown_epoch"]
+
+
+def test_a_lost_history_is_told(watch: Watch) -> None:
+    """Where the server comes back without its state, the page says that something is missing."""
+    watched = watch()
+    watched.edit("UPDATE items SET value = 'before';")
+    watched.expect_changes("1 change")
+
+    watched.served.stop()
+    shutil.rmtree(watched.served.state)
+    watched.served.restart()
+
+    notice = watched.page.locator(".notice")
+    expect(notice).to_contain_text("The watcher has begun a new history.")
+    watched.edit("UPDATE items SET value = 'after';")
+    watched.expect_changes("2 changes")
+
+
+def test_a_missing_database_is_told(watch: Watch) -> None:
+    """While the file is away the page says so; it is live again when the file is back."""
+    watched = watch()
+    database = watched.served.database
+    away = database.with_suffix(".away")
+
+    database.rename(away)
+    banner = watched.page.locator("#banner")
+    expect(banner).to_contain_text("The database file is missing.")
+    expect(watched.page.locator("#connection")).to_have_text("Missing")
+
+    away.rename(database)
+    expect(banner).to_be_hidden()
+    watched.expect_live()
+    expect(watched.page.locator("#feed > li")).to_have_count(0)
+
+
+def test_the_page_leads_to_the_sign_in(watch: Watch) -> None:
+    """With a token the page asks for it, works, and leads back there when the cookie is gone."""
+    watched = watch("--token", TOKEN, live=False)
+    page = watched.page
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Open").click()
+    watched.expect_live()
+
+    page.context.clear_cookies()
+    watched.served.restart()
+    link = page.get_by_role("link", name="Sign in")
+    expect(link).to_be_visible()
+    expect(page.locator("#connection")).to_have_text("Closed")
+    link.click()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+    # Chromium's own remark on the answer that asked for the token.
+    assert len(watched.complaints) == 1
+    assert "401 (Unauthorized)" in watched.complaints.pop()
