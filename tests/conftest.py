@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests import system
 from tests.served import Served
@@ -24,6 +25,18 @@ connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.executescript(sys.stdin.read())
 connection.close()
 """
+
+_CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+expect.set_options(timeout=15_000)
 
 Write = Callable[[Path, str], None]
 
@@ -61,6 +74,18 @@ def sqlite3_shell() -> Path:
 def chromium() -> Path:
     """A Chromium or Chrome that runs."""
     return _required(system.CHROMIUM)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """One Chromium for the tests of a module; each page gets a context of its own.
+
+    Not for the session: as long as it is open, the main thread has a running event loop.
+    """
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

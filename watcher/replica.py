@@ -10,6 +10,7 @@ from typing import Any
 
 from watcher.changes import Change, ChangeSet, InvalidText, LargeValue, Row, SchemaChange, Value
 from watcher.errors import ReplicaError
+from watcher.sqlite.names import quote
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 _FORMER = "watcher former table"
@@ -111,7 +112,7 @@ def _without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
         "SELECT name, tbl_name, sql FROM sqlite_schema WHERE type='trigger'"
     ).fetchall()
     for name, _, _ in triggers:
-        connection.execute(f"DROP TRIGGER {_quote(name)}")
+        connection.execute(f"DROP TRIGGER {quote(name)}")
     yield
     for _, table, sql in triggers:
         if _exists(connection, table):
@@ -124,11 +125,7 @@ def _drop_all(connection: sqlite3.Connection) -> None:
         " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     ).fetchall()
     for (name,) in tables:
-        connection.execute(f"DROP TABLE {_quote(name)}")
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+        connection.execute(f"DROP TABLE {quote(name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,7 @@ class _Layout:
 
 
 def _layout(connection: sqlite3.Connection, table: str) -> _Layout:
-    columns = connection.execute(f"PRAGMA table_xinfo({_quote(table)})").fetchall()
+    columns = connection.execute(f"PRAGMA table_xinfo({quote(table)})").fetchall()
     if not columns:
         raise ReplicaError(f"the replica has no table {table!r}")
     taken = {name.lower() for _, name, *_ in columns}
@@ -159,22 +156,22 @@ def _layout(connection: sqlite3.Connection, table: str) -> _Layout:
     rowid = next((name for name in _ROWID_NAMES if name not in taken), None)
     stored = tuple(name for _, name, *_, hidden in columns if hidden == 0)
     key = tuple(row[1] for row in columns if row[5])
-    return _Layout(_quote(table), stored, key, None if without_rowid else rowid)
+    return _Layout(quote(table), stored, key, None if without_rowid else rowid)
 
 
 def _change_table(connection: sqlite3.Connection, change: SchemaChange) -> None:
-    former = _quote(change.renamed_from or change.table)
+    former = quote(change.renamed_from or change.table)
     exists = _exists(connection, change.renamed_from or change.table)
     if change.after is None or change.columns is None or not exists:
-        connection.execute(f"DROP TABLE IF EXISTS {_quote(change.table)}")
+        connection.execute(f"DROP TABLE IF EXISTS {quote(change.table)}")
         if change.after is not None:
             connection.execute(change.after)
         return
     old = _layout(connection, change.renamed_from or change.table)
-    connection.execute(f"ALTER TABLE {former} RENAME TO {_quote(_FORMER)}")
+    connection.execute(f"ALTER TABLE {former} RENAME TO {quote(_FORMER)}")
     connection.execute(change.after)
     _carry_over(connection, change, old)
-    connection.execute(f"DROP TABLE {_quote(_FORMER)}")
+    connection.execute(f"DROP TABLE {quote(_FORMER)}")
 
 
 def _exists(connection: sqlite3.Connection, table: str) -> bool:
@@ -190,20 +187,20 @@ def _carry_over(connection: sqlite3.Connection, change: SchemaChange, old: _Layo
     for column in change.columns or ():
         if column.name not in new.stored:
             continue
-        targets.append(_quote(column.name))
+        targets.append(quote(column.name))
         if column.source is None:
             mark, value = _bound(column.default)
             sources.append(mark)
             values.append(value)
         else:
-            sources.append(_quote(column.source))
+            sources.append(quote(column.source))
     if old.rowid is not None and new.rowid is not None:
         # Rows without a key of their own are known by it.
         targets.append(new.rowid)
         sources.append(old.rowid)
     connection.execute(
         f"INSERT INTO {new.name}({','.join(targets)})"
-        f" SELECT {','.join(sources)} FROM {_quote(_FORMER)}",
+        f" SELECT {','.join(sources)} FROM {quote(_FORMER)}",
         values,
     )
 
@@ -221,11 +218,11 @@ def _delete(connection: sqlite3.Connection, layout: _Layout, change: Change) -> 
     tests, values = [], []
     if _is_by_rowid(layout, change.key) and layout.key:
         # Rows that are known by their key have rowids of the replica's own choosing.
-        tests.append("(" + " OR ".join(f"{_quote(name)} IS NULL" for name in layout.key) + ")")
+        tests.append("(" + " OR ".join(f"{quote(name)} IS NULL" for name in layout.key) + ")")
     for name, value in _key(layout, change.key).items():
         mark, bound = _bound(value)
         # The first comparison finds the row by the key's index, the second tells 'a' from 'A'.
-        tests.append(f"{_quote(name)} = {mark} AND {_quote(name)} = {mark} COLLATE BINARY")
+        tests.append(f"{quote(name)} = {mark} AND {quote(name)} = {mark} COLLATE BINARY")
         values += [bound, bound]
     connection.execute(f"DELETE FROM {layout.name} WHERE {' AND '.join(tests)}", values)
 
@@ -243,7 +240,7 @@ def _key(layout: _Layout, key: Row) -> Row:
 
 
 def _insert(connection: sqlite3.Connection, layout: _Layout, key: Row, row: Row) -> None:
-    pairs = [(_quote(name), _bound(row[name])) for name in layout.stored]
+    pairs = [(quote(name), _bound(row[name])) for name in layout.stored]
     if _is_by_rowid(layout, key):
         ((name, rowid),) = _key(layout, key).items()
         if layout.key:

@@ -20,6 +20,7 @@ from watcher import wire
 from watcher.changes import (
     Change,
     ChangeSet,
+    ColumnSource,
     LargeValue,
     Position,
     ResetReason,
@@ -254,7 +255,7 @@ class _Assembler:
 
     def _fetched(self, change: Change | SchemaChange) -> Change | SchemaChange:
         if isinstance(change, SchemaChange):
-            return change
+            return replace(change, columns=self._fetched_columns(change.columns))
         return replace(
             change,
             key=self._fetched_row(change.key) or {},
@@ -262,10 +263,17 @@ class _Assembler:
             after=self._fetched_row(change.after),
         )
 
+    def _fetched_columns(
+        self, columns: tuple[ColumnSource, ...] | None
+    ) -> tuple[ColumnSource, ...] | None:
+        if columns is None:
+            return None
+        return tuple(replace(c, default=self._fetched_value(c.default)) for c in columns)
+
     def _fetched_row(self, row: Row | None) -> Row | None:
         if row is None:
             return None
-        return {
-            name: self._large(value) if isinstance(value, LargeValue) else value
-            for name, value in row.items()
-        }
+        return {name: self._fetched_value(value) for name, value in row.items()}
+
+    def _fetched_value(self, value: Value) -> Value:
+        return self._large(value) if isinstance(value, LargeValue) else value

@@ -72,6 +72,9 @@ class InotifyWakeup:
         self._watching = False
         try:
             self._watch()
+        except (FileNotFoundError, NotADirectoryError):
+            # There may be a directory one day; until then the poll stands in.
+            self._watching = False
         except OSError:
             self._inotify.close()
             raise

@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from tests.web.service import Service, make_database, receive_until, run_service, stored
+from watcher.sqlite.names import file_uri
 from watcher.web import items as items_module
-from watcher.web.items import Items, WriteRefused, database_uri
+from watcher.web.items import Items, WriteRefused
 
 # Over the network
 
@@ -281,7 +282,7 @@ def test_exactly_the_named_file_is_opened(tmp_path: Path, name: str) -> None:
 
 def test_a_name_that_is_no_utf8_is_quoted_by_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / b"a\xff".decode("utf-8", "surrogateescape")
-    assert database_uri(path).endswith("/a%FF?mode=rw")
+    assert file_uri(path, mode="rw").endswith("/a%FF?mode=rw")
 
 
 def test_a_missing_file_is_refused_and_not_created(tmp_path: Path) -> None:

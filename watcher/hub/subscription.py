@@ -80,7 +80,7 @@ class Subscription:
                 raise HubClosed
             # Taken before looking: what comes while we look wakes us again.
             wake, in_content = self._hub.wake, self._content is not None
-            messages = self._status_news()
+            messages = self._status_news() if self._greeted or not self._hub.head.epoch else []
             if not self._greeted:
                 messages += self._greet()
             elif self._content is not None:
@@ -106,13 +106,15 @@ class Subscription:
         return [wire.status_message(status.state, status.detail)]
 
     def _greet(self) -> list[Message]:
-        head = self._hub.head
-        if not head.epoch:
+        if not self._hub.head.epoch:
             return []
         self._greeted = True
+        return [self._hello(), *self._status_news(), *self._begin()]
+
+    def _hello(self) -> Message:
+        head = self._hub.head
         tables = [t for t in head.tables if self._tables is None or t.name in self._tables]
-        greeting = wire.hello_message(self._hub.name, str(head.position), tables)
-        return [greeting, *self._begin()]
+        return wire.hello_message(self._hub.name, str(head.position), tables)
 
     def _begin(self) -> list[Message]:
         if self._since is not None:
@@ -139,10 +141,14 @@ class Subscription:
             self._content = _Content()
         return [wire.reset_message(reason.value, snapshot=self._wants_snapshot)]
 
+    def _begin_anew(self, reason: ResetReason) -> list[Message]:
+        # The tables may be others than those of the first greeting.
+        return [self._hello(), *self._reset(reason)]
+
     def _follow(self) -> list[Message]:
         found = self._hub.after(self._epoch, self._place)
         if isinstance(found, ResetReason):
-            return self._reset(found)
+            return self._begin_anew(found)
         messages = [m for entry, message in found for m in self._filtered(entry, message)]
         if found:
             self._place = found[-1][0].seq
@@ -169,7 +175,7 @@ class Subscription:
             await asyncio.sleep(_RETRY_SECONDS)
             return self._up_to(None)
         except UnknownTable:
-            return self._reset(ResetReason.START)
+            return self._begin_anew(ResetReason.START)
         # Until the client is told that it is live, even the changes are content.
         messages = self._up_to(None)
         if self._content is not content:
@@ -214,13 +220,13 @@ class Subscription:
             if position is not None and position.epoch != self._epoch:
                 found = ResetReason.UNKNOWN_EPOCH
             if isinstance(found, ResetReason):
-                return [*messages, *self._reset(found)]
+                return [*messages, *self._begin_anew(found)]
             if not found:
                 return messages
             for entry, message in found:
                 if wire.has_schema_change(entry.tail):
                     # The tables being sent may not be there any more, or not the same.
-                    return [*messages, *self._reset(ResetReason.START)]
+                    return [*messages, *self._begin_anew(ResetReason.START)]
                 messages += [_without_position(m) for m in self._filtered(entry, message)]
                 self._place, self._position = entry.seq, str(entry.position)
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from watcher.changes import Change, Op, Row, Value, same
+from watcher.sqlite.names import quote
 from watcher.sqlite.rows import MARK, RowReader, key_of, select_known
-from watcher.sqlite.schema import Identity, TableSchema, quote
+from watcher.sqlite.schema import Identity, TableSchema
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from watcher.errors import DatabaseUnavailable
 from watcher.sqlite.capture import Captured, Mark, NotQuiet, compare_file
 from watcher.sqlite.fileformat import HEADER_SIZE, NotADatabase, parse_header
 from watcher.sqlite.files import DatabaseFiles, Identity, RawFile, identify
+from watcher.sqlite.names import file_uri
 from watcher.sqlite.shadow import Pending, Shadow
-from watcher.sqlite.versions import file_uri
 
 
 class PollCapture:

@@ -9,7 +9,8 @@ import apsw
 
 from watcher.changes import Change, InvalidText, Op, Row, Value
 from watcher.errors import MalformedPosition
-from watcher.sqlite.schema import TableSchema, quote
+from watcher.sqlite.names import quote
+from watcher.sqlite.schema import TableSchema
 
 # SQLite's own limit for the columns of a result (SQLITE_MAX_COLUMN).
 MAX_RESULT_COLUMNS = 2000

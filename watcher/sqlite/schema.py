@@ -9,15 +9,11 @@ from typing import Any, NamedTuple
 import apsw
 
 from watcher.changes import Table
+from watcher.sqlite.names import quote
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 # Generated columns have these values of `hidden` in PRAGMA table_xinfo.
 _GENERATED = (2, 3)
-
-
-def quote(name: str) -> str:
-    """Quotes an identifier for SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 class Column(NamedTuple):

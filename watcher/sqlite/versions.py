@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from urllib.parse import quote
 
 import apsw
 
 from watcher.sqlite.fileformat import ENCODINGS, HEADER_SIZE, UTF8, NotADatabase, parse_header
+from watcher.sqlite.names import file_uri
 from watcher.sqlite.rows import RowReader
 from watcher.sqlite.shadow import OverlayVFS, Pending, Shadow
 
@@ -18,17 +17,6 @@ _URI = apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREA
 
 class EncodingChanged(Exception):
     """The new state stores text in another encoding; SQLite opens no two of them together."""
-
-
-def file_uri(path: Path, **parameters: str) -> str:
-    """Names a file to SQLite so that no character of its path is taken for anything else.
-
-    Args:
-        path: the file.
-        parameters: of the URI, such as `mode="ro"` (sqlite.org/uri.html).
-    """
-    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
-    return f"file:{quote(str(path))}?{query}"
 
 
 class Versions:

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 import aiosqlite
 
 from watcher.changes import InvalidText, Value
 from watcher.errors import WatchError
+from watcher.sqlite.names import file_uri
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for other writers."""
@@ -71,7 +71,7 @@ class Items:
     """
 
     def __init__(self, path: Path) -> None:
-        self._uri = database_uri(path)
+        self._uri = file_uri(path, mode="rw")
 
     async def add(self, name: str, value: str | None) -> Item:
         """Adds an item.
@@ -98,15 +98,6 @@ class Items:
                 detail = "More than one row of the table items has this id."
                 raise WriteRefused(detail, temporary=False)
             return await _one(connection, _UPDATED, (item_id,))
-
-
-def database_uri(path: Path) -> str:
-    """The URI under which SQLite opens exactly this existing file, whatever its name holds."""
-    absolute = path.absolute().as_posix()
-    # A leading slash keeps a drive letter out of the URI's authority; bytes that are no UTF-8 are
-    # quoted as they are.
-    rooted = absolute if absolute.startswith("/") else f"/{absolute}"
-    return f"file://{quote(rooted, errors='surrogateescape')}?mode=rw"
 
 
 @asynccontextmanager
