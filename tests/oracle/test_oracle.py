@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.oracle.contents import contents_of_file, integrity
@@ -132,12 +132,16 @@ async def follow_steps(
     path: Path, state: Path, steps: list[list[Any]], *, poll: float | None = None
 ) -> None:
     """Runs the steps beside a follower that must equal the file after each."""
+    statements: list[str] = []
     with writing_process(path) as process:
         async with Follower(path, state, poll=poll) as follower:
-            for step in steps:
-                for statement in await write(process, step):
-                    note(statement)
-                await follower.until_equal(contents_of_file(path))
+            try:
+                for step in steps:
+                    statements += await write(process, step)
+                    await follower.until_equal(contents_of_file(path))
+            except AssertionError as error:
+                error.add_note("\n".join(statements))
+                raise
     assert integrity(path) == "ok"
 
 

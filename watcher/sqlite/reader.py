@@ -157,7 +157,9 @@ class Reader:
             unreadable = dict(self._still_unreadable(old, new, failed, retry=retry))
             # What could not be read so far is not known to clients, or not as it is.
             void = self.unreadable.keys() & new.tables.keys() - unreadable.keys()
-            old, new = _without(old, unreadable), _without(new, unreadable)
+            # A failed read invents no deletes; but what is another table now is not held any more.
+            kept = {name for name in unreadable if self._may_be_held(name, old, new)}
+            old, new = _without(old, kept), _without(new, unreadable)
             plan = plan_changes(db, old, new, frozenset(void))
             with self._history.transaction():
                 commits = captured.mark.commits_since(self._mark)
@@ -179,6 +181,11 @@ class Reader:
                 yield name, failed[name]
             elif name in self.unreadable and not retry and old.tables.get(name) == table:
                 yield name, self.unreadable[name]
+
+    def _may_be_held(self, name: str, old: Schema, new: Schema) -> bool:
+        before = old.tables.get(name)
+        same = before is not None and before.sql == new.tables[name].sql
+        return same or name in self.unreadable
 
     def _start(self, captured: Captured, reason: ResetReason) -> bool:
         """Begins a history with the captured state."""
