@@ -125,16 +125,15 @@ function drawNotice(entry) {
 function drawChangeset(entry) {
   const tally = element("span", "tally");
   const head = element("div", "head", timeElement(entry.time));
-  if (entry.commits !== 1) head.append(" ", element("span", "merged", merged(entry.commits)));
+  // Where nobody counted, the sum above says "at least"; here it would be noise.
+  if (entry.commits > 1) {
+    head.append(" ", element("span", "merged", `${counted(entry.commits, "commit")} merged`));
+  }
   head.append(" ", tally);
   const rows = element("ul", "rows");
   const more = element("p", "remainder");
   const root = element("li", "changeset", head, element("div", "body", rows, more));
   return { root, rows, more, tally, shown: 0, count: 0 };
-}
-
-function merged(commits) {
-  return commits === null ? "commits not counted" : `${counted(commits, "commit")} merged`;
 }
 
 function tallied(tally) {
