@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import expect
 
-from tests.browser.watched import Watch
+from tests.browser.watched import Watch, run_shell
 
 TOKEN = "correct-horse-battery"
 
@@ -112,6 +113,21 @@ def test_a_lost_history_is_told(watch: Watch) -> None:
     expect(notice).to_contain_text("The watcher has begun a new history.")
     watched.edit("UPDATE items SET value = 'after';")
     watched.expect_changes("2 changes")
+
+
+def test_a_database_of_another_kind_in_its_place_is_told(watch: Watch, tmp_path: Path) -> None:
+    """Text in another encoding cannot be compared: the page goes on with the tables of now."""
+    watched = watch()
+    other = tmp_path / "other.db"
+    years = 'CREATE TABLE years("2", "1"); INSERT INTO years VALUES (0, 0);'
+    run_shell(watched.shell, other, f"PRAGMA encoding='UTF-16le'; {years}")
+    other.replace(watched.served.database)
+
+    notice = watched.page.locator(".notice")
+    expect(notice).to_contain_text("was replaced by a file that cannot be compared")
+    watched.edit('UPDATE years SET "1" = 1, "2" = 2;')
+    # In the order of the table, which a page that had missed it could not know.
+    expect(watched.newest.locator("dt")).to_have_text(["2", "1"])
 
 
 def test_a_missing_database_is_told(watch: Watch) -> None:
