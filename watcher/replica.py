@@ -165,13 +165,26 @@ def _change_table(connection: sqlite3.Connection, change: SchemaChange) -> None:
     if change.after is None or change.columns is None or not exists:
         connection.execute(f"DROP TABLE IF EXISTS {quote(change.table)}")
         if change.after is not None:
-            connection.execute(change.after)
+            _make_table(connection, change, change.after)
         return
     old = _layout(connection, change.renamed_from or change.table)
     connection.execute(f"ALTER TABLE {former} RENAME TO {quote(_FORMER)}")
-    connection.execute(change.after)
+    _make_table(connection, change, change.after)
     _carry_over(connection, change, old)
     connection.execute(f"DROP TABLE {quote(_FORMER)}")
+
+
+def _make_table(connection: sqlite3.Connection, change: SchemaChange, sql: str) -> None:
+    try:
+        connection.execute(sql)
+    except sqlite3.OperationalError as error:
+        # It may name a function or a collation that only the application of the source has.
+        if change.definition is None or error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+        parts = [quote(column) for column in change.definition.columns]
+        if change.definition.key:
+            parts.append(f"PRIMARY KEY({','.join(map(quote, change.definition.key))})")
+        connection.execute(f"CREATE TABLE {quote(change.table)}({','.join(parts)})")
 
 
 def _exists(connection: sqlite3.Connection, table: str) -> bool:
@@ -240,7 +253,10 @@ def _key(layout: _Layout, key: Row) -> Row:
 
 
 def _insert(connection: sqlite3.Connection, layout: _Layout, key: Row, row: Row) -> None:
-    pairs = [(quote(name), _bound(row[name])) for name in layout.stored]
+    try:
+        pairs = [(quote(name), _bound(row[name])) for name in layout.stored]
+    except KeyError as error:
+        raise ReplicaError(f"a row of {layout.name} has no column {error}") from error
     if _is_by_rowid(layout, key):
         ((name, rowid),) = _key(layout, key).items()
         if layout.key:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol
 
 from watcher.errors import DatabaseUnavailable
@@ -59,21 +59,20 @@ class Mark:
 
     Args:
         kind: `rollback`, `wal` or `poll`.
-        device: of the file the count is kept in.
-        inode: of that file.
+        opening: which opening of the file the count is kept in. An inode would not do: where a
+            file was deleted, the next one often gets the same.
         count: change counter of the main file, or iChange of the wal-index.
     """
 
     kind: str
-    device: int
-    inode: int
+    opening: int
     count: int
 
     def commits_since(self, earlier: Mark | None) -> int | None:
         """How many commits SQLite counted since an earlier mark, None where it does not tell."""
         if earlier is None or self.kind == "poll":
             return None
-        if asdict(earlier) | {"count": 0} != asdict(self) | {"count": 0}:
+        if (earlier.kind, earlier.opening) != (self.kind, self.opening):
             return None
         difference = (self.count - earlier.count) & 0xFFFFFFFF
         return difference if 0 < difference < 1 << 31 else None
@@ -144,7 +143,7 @@ class RawCapture:
         stamp = self._stamp()
         main = self._main()
         if main.size == 0:
-            captured = self._empty(main, shadow, pending)
+            captured = self._empty(shadow, pending)
         else:
             captured = self._captured(main, shadow, pending)
         # A log without a wal-index has no counter: what was just written is looked at again.
@@ -157,13 +156,13 @@ class RawCapture:
             raise DatabaseUnavailable(str(self._files.path), "missing", "there is no such file")
         return main
 
-    def _empty(self, main: Identity, shadow: Shadow, pending: Pending) -> Captured:
+    def _empty(self, shadow: Shadow, pending: Pending) -> Captured:
         # A database that becomes a file of 0 bytes has been overwritten, not emptied: SQLite
         # itself never makes it shorter than a page.
         if shadow.page_count:
             raise DatabaseUnavailable(str(self._files.path), "missing", "the file has become empty")
         pending.begin(0)
-        return Captured(0, 0, Mark("rollback", main.device, main.inode, 0))
+        return Captured(0, 0, Mark("rollback", self._files.main.opening, 0))
 
     def _captured(self, main: Identity, shadow: Shadow, pending: Pending) -> Captured:
         header = self._header()
@@ -196,7 +195,7 @@ class RawCapture:
         return Captured(
             header.page_size,
             page_count,
-            Mark("rollback", main.device, main.inode, counter),
+            Mark("rollback", self._files.main.opening, counter),
         )
 
     def _require_no_hot_journal(self) -> None:
@@ -275,17 +274,17 @@ class RawCapture:
         if log is None:
             raise NotQuiet("log")
         if index is not None:
-            end = self._indexed_end(index)
+            end = self._indexed_end()
             if end is not None:
                 return end
         end_by_checksum = self._log.verified_end()
-        return end_by_checksum, Mark("wal", log.device, log.inode, 0)
+        return end_by_checksum, Mark("wal", self._files.log.opening, 0)
 
-    def _indexed_end(self, index: Identity) -> tuple[LogEnd, Mark] | None:
+    def _indexed_end(self) -> tuple[LogEnd, Mark] | None:
         found = parse_wal_index(self._files.index.read(WAL_INDEX_HEADER_SIZE, 0))
         if found is not None and found.max_frame == 0:
             self._index_misfits_since = None
-            mark = Mark("wal", index.device, index.inode, found.change)
+            mark = Mark("wal", self._files.index.opening, found.change)
             return LogEnd(found.salts, 0, 0), mark
         if found is not None:
             frame = self._log.frame_header(found.max_frame, found.page_size)
@@ -294,7 +293,7 @@ class RawCapture:
                 found.frame_checksum,
             ):
                 self._index_misfits_since = None
-                mark = Mark("wal", index.device, index.inode, found.change)
+                mark = Mark("wal", self._files.index.opening, found.change)
                 return LogEnd(found.salts, found.max_frame, found.page_count), mark
         self._require_long_misfit()
         return None

@@ -75,6 +75,8 @@ class RawFile:
         self.path = path
         self._descriptor = -1
         self._identity: Identity | None = None
+        # Counts how often it was opened: as long as it stays open it is one and the same file.
+        self.opening = 0
 
     @property
     def descriptor(self) -> int:
@@ -104,6 +106,7 @@ class RawFile:
         # Non-blocking, lest a pipe under that name holds us up.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         self._descriptor = os.open(self.path, flags)
+        self.opening += 1
         opened = os.fstat(self._descriptor)
         if not stat.S_ISREG(opened.st_mode):
             self.close()

@@ -60,10 +60,10 @@ class PollCapture:
             self._disconnect()
             self._connected_to = found = self._connect()
         if found.size == 0:
-            return self._empty(found, shadow, pending)
+            return self._empty(shadow, pending)
         version = self._data_version()
         self._back_up()
-        captured = self._compare(found, shadow, pending)
+        captured = self._compare(shadow, pending)
         self._seen = (found, version)
         return captured
 
@@ -89,11 +89,11 @@ class PollCapture:
         except NotADatabase:
             raise _not_a_database(self._files.path) from None
 
-    def _empty(self, main: Identity, shadow: Shadow, pending: Pending) -> Captured:
+    def _empty(self, shadow: Shadow, pending: Pending) -> Captured:
         if shadow.page_count:
             raise DatabaseUnavailable(str(self._files.path), "missing", "the file has become empty")
         pending.begin(0)
-        return Captured(0, 0, Mark("poll", main.device, main.inode, 0))
+        return Captured(0, 0, Mark("poll", 0, 0))
 
     def _back_up(self) -> None:
         assert self._db is not None
@@ -125,14 +125,14 @@ class PollCapture:
             self._disconnect()
             raise _unavailable(self._files.path, error) from error
 
-    def _compare(self, main: Identity, shadow: Shadow, pending: Pending) -> Captured:
+    def _compare(self, shadow: Shadow, pending: Pending) -> Captured:
         found = self._copy.refresh()
         header = parse_header(self._copy.read(HEADER_SIZE, 0))
         page_count = header.page_count or (found.size if found else 0) // header.page_size
         pending.begin(header.page_size)
         pending.page_count = page_count
         compare_file(self._copy, page_count, shadow, pending, lambda _page: None)
-        mark = Mark("poll", main.device, main.inode, 0)
+        mark = Mark("poll", 0, 0)
         return Captured(header.page_size, page_count, mark)
 
     def _disconnect(self) -> None:

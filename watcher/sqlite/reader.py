@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apsw
@@ -20,14 +20,14 @@ from watcher.errors import DatabaseUnavailable, UnknownTable
 from watcher.history import HistoryWriter
 from watcher.sqlite.capture import Capture, Captured, Mark
 from watcher.sqlite.compare import compare, insert_all
-from watcher.sqlite.rows import RowReader, read_page
+from watcher.sqlite.rows import RowReader, read_page, read_samples
 from watcher.sqlite.schema import Schema, TableSchema, read_schema
 from watcher.sqlite.schema_changes import Plan, plan_changes, table_made
 from watcher.sqlite.shadow import Pending, Shadow
 from watcher.sqlite.versions import EncodingChanged, Versions
 
-# How often tables that could not be read are tried again, while the file changes.
-_RETRY_SECONDS = 5.0
+# How often tables that could not be read are tried again where the file has changed.
+_RETRY_SECONDS = 2.0
 _INDISTINCT = "its rows cannot be told apart: there is no key, and the rowid is hidden"
 
 
@@ -80,6 +80,14 @@ class Reader:
         # Tables SQL cannot read here, and why; they take no part until they can be read again.
         self.unreadable: dict[str, str] = {}
         self._retry_at = 0.0
+        # Whether the file has changed since they were tried.
+        self._untried = False
+        # Whether the last state captured has been dealt with, and if it was found corrupt, how.
+        self._settled = False
+        self._failure: str | None = None
+        # Whether there is a changeset whose pages the shadow has not got yet.
+        self._unapplied = False
+        # Not remembered: who knows which file it belonged to?
         self._mark: Mark | None = None
         self._recover()
 
@@ -90,10 +98,9 @@ class Reader:
         note = self._history.recall("pending")
         if isinstance(note, bytes) and self._pending.restore(note):
             self._shadow.apply(self._pending)
-        mark = self._history.recall("mark")
-        self._mark = Mark(**json.loads(mark)) if isinstance(mark, str) else None
         unreadable = self._history.recall("unreadable")
         self.unreadable = json.loads(unreadable) if isinstance(unreadable, str) else {}
+        self._untried = bool(self.unreadable)
 
     def step(self) -> bool:
         """Takes one look; where the file has changed, adds a changeset.
@@ -105,21 +112,37 @@ class Reader:
             NotQuiet: the file was being written; look again soon.
             DatabaseUnavailable: it cannot be read as it stands.
         """
+        if self._unapplied:
+            # The state volume was full at step 5. The changeset is in the history all the same.
+            self._move_on()
+            return True
         # 1. Has anything happened? A few system calls while idle.
-        if self._history.epoch and not self._capture.changed():
-            return False
+        retry = bool(self.unreadable) and time.monotonic() >= self._retry_at
+        overdue = retry and self._untried
+        if self._settled and not overdue and not self._capture.changed():
+            return self._nothing_new()
+        self._settled, self._failure = False, None
         # 2. The pages in which the file differs from the shadow, all of one committed state.
         captured = self._capture.capture(self._shadow, self._pending)
-        if self._is_as_before(captured):
-            self._mark = captured.mark
+        if self._is_as_before(captured) and not overdue:
+            self._mark, self._settled = captured.mark, True
             return False
         # 3. Old and new side by side: which rows are those pages?
         # 4. History, position and the note which pages belong to it, in one transaction.
-        grown = self._record_readable(captured)
+        grown = self._record_readable(captured, retry=retry)
         # 5. Only now the shadow moves on; after a crash the note says it must.
-        self._shadow.apply(self._pending)
+        self._move_on()
         self._mark = captured.mark
         return grown
+
+    def _nothing_new(self) -> bool:
+        if self._failure is not None:
+            raise DatabaseUnavailable(str(self._path), "corrupt", self._failure)
+        return False
+
+    def _move_on(self) -> None:
+        self._shadow.apply(self._pending)
+        self._unapplied, self._settled = False, True
 
     def _is_as_before(self, captured: Captured) -> bool:
         return (
@@ -128,33 +151,31 @@ class Reader:
             and captured.page_count == self._shadow.page_count
         )
 
-    def _record_readable(self, captured: Captured) -> bool:
+    def _record_readable(self, captured: Captured, *, retry: bool) -> bool:
         """Records the changes of all tables that can be read; one that cannot stops no other."""
         if not self._history.epoch:
-            return self._start(captured, ResetReason.START)
+            return self._start(ResetReason.START)
+        if retry:
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
         failed: dict[str, str] = {}
-        retry = self._is_due_for_retry()
         while True:
             try:
-                return self._record(captured, failed, retry=retry)
+                grown = self._record(captured, failed, retry=retry)
             except TableUnreadable as error:
                 self._history.reload()
                 failed[error.table] = error.detail
             except EncodingChanged:
                 # Text that was written in another encoding cannot be compared at all.
-                return self._start(captured, ResetReason.REPLACED)
-
-    def _is_due_for_retry(self) -> bool:
-        if not self.unreadable or time.monotonic() < self._retry_at:
-            return False
-        self._retry_at = time.monotonic() + _RETRY_SECONDS
-        return True
+                return self._start(ResetReason.REPLACED)
+            else:
+                self._untried = not retry and bool(self.unreadable.keys() - failed.keys())
+                return grown
 
     def _record(self, captured: Captured, failed: dict[str, str], *, retry: bool) -> bool:
         """Records what became of the rows the shadow held."""
-        with self._naming_corruption(), self._versions.open() as (db, rows):
+        with self._settling_corruption(), self._versions.open() as (db, rows):
             old, new = read_schema(db, "old"), read_schema(db, "new")
-            unreadable = dict(self._still_unreadable(old, new, failed, retry=retry))
+            unreadable = dict(self._still_unreadable(rows, old, new, failed, retry=retry))
             # What could not be read so far is not known to clients, or not as it is.
             void = self.unreadable.keys() & new.tables.keys() - unreadable.keys()
             # A failed read invents no deletes; but what is another table now is not held any more.
@@ -166,12 +187,12 @@ class Reader:
                 count = self._history.append(commits, _changes(rows, plan))
                 if void or old.tables != new.tables:
                     self._remember_tables(new)
-                self._remember_state(captured, unreadable)
-        self.unreadable = unreadable
+                self._remember_state(unreadable)
+        self.unreadable, self._unapplied = unreadable, True
         return count > 0
 
     def _still_unreadable(
-        self, old: Schema, new: Schema, failed: dict[str, str], *, retry: bool
+        self, rows: RowReader, old: Schema, new: Schema, failed: dict[str, str], *, retry: bool
     ) -> Iterator[tuple[str, str]]:
         """Yields the tables to leave out this time, and why."""
         for name, table in new.tables.items():
@@ -179,24 +200,28 @@ class Reader:
                 yield name, _INDISTINCT
             elif name in failed:
                 yield name, failed[name]
-            elif name in self.unreadable and not retry and old.tables.get(name) == table:
+            elif old.tables.get(name) == table and name not in self.unreadable:
+                continue
+            elif old.tables.get(name) == table and not retry:
                 yield name, self.unreadable[name]
+            elif (why := _obstacle(rows, table)) is not None:
+                yield name, why
 
     def _may_be_held(self, name: str, old: Schema, new: Schema) -> bool:
         before = old.tables.get(name)
         same = before is not None and before.sql == new.tables[name].sql
         return same or name in self.unreadable
 
-    def _start(self, captured: Captured, reason: ResetReason) -> bool:
+    def _start(self, reason: ResetReason) -> bool:
         """Begins a history with the captured state."""
-        with self._naming_corruption(), self._versions.open_new() as (db, rows):
+        with self._settling_corruption(), self._versions.open_new() as (db, rows):
             schema = read_schema(db, "new")
             unreadable = dict(_probe(rows, schema))
             with self._history.transaction():
                 self._history.start_epoch(reason, ())
                 self._remember_tables(_without(schema, unreadable.keys()))
-                self._remember_state(captured, unreadable)
-        self.unreadable = unreadable
+                self._remember_state(unreadable)
+        self.unreadable, self._unapplied = unreadable, True
         return True
 
     @contextmanager
@@ -207,12 +232,21 @@ class Reader:
             detail = f"cannot be read by SQLite ({error})"
             raise DatabaseUnavailable(str(self._path), "corrupt", detail) from error
 
+    @contextmanager
+    def _settling_corruption(self) -> Iterator[None]:
+        """A state found corrupt stays so until the file changes."""
+        try:
+            with self._naming_corruption():
+                yield
+        except DatabaseUnavailable as error:
+            self._failure, self._settled = error.detail, True
+            raise
+
     def _remember_tables(self, schema: Schema) -> None:
         self._history.remember_tables([table.definition for table in schema.tables.values()])
 
-    def _remember_state(self, captured: Captured, unreadable: dict[str, str]) -> None:
+    def _remember_state(self, unreadable: dict[str, str]) -> None:
         self._history.remember("pending", self._pending.note())
-        self._history.remember("mark", json.dumps(asdict(captured.mark)))
         self._history.remember("unreadable", json.dumps(unreadable))
 
     def rows(self, table: str, after: Sequence[Value] | None, limit: int, max_bytes: int) -> Page:
@@ -292,13 +326,18 @@ def _naming(table: TableSchema, changes: Iterator[Change]) -> Iterator[Change]:
 def _probe(rows: RowReader, schema: Schema) -> Iterator[tuple[str, str]]:
     """Yields the tables that cannot be read, and why."""
     for table in schema.tables.values():
-        if not table.identities:
-            yield table.name, _INDISTINCT
-            continue
-        try:
-            next(read_page(rows, "new", table, None, 1), None)
-        except apsw.Error as error:
-            yield table.name, str(error)
+        why = _obstacle(rows, table) if table.identities else _INDISTINCT
+        if why is not None:
+            yield table.name, why
+
+
+def _obstacle(rows: RowReader, table: TableSchema) -> str | None:
+    # Also where it is empty yet: what its order needs shows when SQLite prepares the statement.
+    try:
+        read_samples(rows, "new", table)
+    except apsw.Error as error:
+        return str(error)
+    return None
 
 
 def _without(schema: Schema, names: Iterable[str]) -> Schema:

@@ -130,6 +130,21 @@ def read_page(
             return
 
 
+def read_samples(reader: RowReader, database: str, table: TableSchema) -> None:
+    """Reads a row by each identity of a table, to see whether SQLite can.
+
+    Args:
+        reader: reads from the connection the copy is attached to.
+        database: the name it is attached under.
+        table: the table.
+
+    Raises:
+        apsw.Error: it cannot.
+    """
+    for number in range(len(table.identities)):
+        next(_read_identity(reader, database, table, number, None, 1), None)
+
+
 def _is_place(table: TableSchema, place: Sequence[Value]) -> bool:
     number = place[0]
     if not isinstance(number, int) or not 0 <= number < len(table.identities):

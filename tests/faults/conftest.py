@@ -1,0 +1,35 @@
+"""Programs and followers for the fault tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.faults.program import Program
+
+
+class StartProgram(Protocol):
+    """Starts a program on a database; it is ended with the test."""
+
+    def __call__(self, path: Path, *, timeout: float = 10) -> Program: ...
+
+
+@pytest.fixture
+def program() -> Iterator[StartProgram]:
+    """Starts programs that use the database; they are ended with the test."""
+    with ExitStack() as stack:
+
+        def start(path: Path, *, timeout: float = 10) -> Program:
+            return stack.enter_context(Program(path, timeout=timeout))
+
+        yield start
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state directory."""
+    return tmp_path / "state"
