@@ -21,6 +21,17 @@ if sys.platform == "linux":
 
 _log = logging.getLogger(__name__)
 
+# Some 20 ms of work.
+_EVENTS_AT_ONCE = 2000
+
+
+# The state of the database says these already, and events would change nothing about them.
+_SAID_ELSEWHERE = (FileNotFoundError, NotADirectoryError, PermissionError)
+
+
+def _level(error: Exception) -> int:
+    return logging.INFO if isinstance(error, _SAID_ELSEWHERE) else logging.WARNING
+
 
 class Wakeup(Protocol):
     """Waits for hints about files of one directory."""
@@ -69,6 +80,7 @@ class InotifyWakeup:
         self._event = asyncio.Event()
         self._inotify = asyncinotify.Inotify(cache_size=64, sync_timeout=0)
         self._loop = asyncio.get_running_loop()
+        self._more: asyncio.Handle | None = None
         self._watching = False
         try:
             self._watch()
@@ -84,19 +96,31 @@ class InotifyWakeup:
         mask = asyncinotify.Mask
         self._inotify.add_watch(
             self._directory,
-            mask.MODIFY | mask.CREATE | mask.DELETE | mask.MOVE | mask.ONLYDIR,
+            mask.MODIFY | mask.CREATE | mask.DELETE | mask.MOVE | mask.MOVE_SELF | mask.ONLYDIR,
         )
         self._watching = True
 
-    def _drain(self) -> None:
-        while (event := self._inotify.sync_get()) is not None:
+    def _drain(self) -> bool:
+        for _ in range(_EVENTS_AT_ONCE):
+            event = self._inotify.sync_get()
+            if event is None:
+                return True
             self._take(event)
+        # A busy neighbour in the directory must not keep everything else waiting.
+        if self._more is not None:
+            self._more.cancel()
+        self._more = self._loop.call_soon(self._drain)
+        return False
 
     def _take(self, event: asyncinotify.Event) -> None:
-        if event.mask & asyncinotify.Mask.IGNORED:
+        mask = asyncinotify.Mask
+        if event.mask & mask.MOVE_SELF and event.watch is not None:
+            with contextlib.suppress(OSError):  # it may have been removed since
+                self._inotify.rm_watch(event.watch)
+        if event.mask & (mask.IGNORED | mask.MOVE_SELF):
             # The directory itself is gone; another may come in its place.
             self._watching = False
-        lost = event.mask & (asyncinotify.Mask.Q_OVERFLOW | asyncinotify.Mask.IGNORED)
+        lost = event.mask & (mask.Q_OVERFLOW | mask.IGNORED | mask.MOVE_SELF)
         names: Iterable[str] = self._names if lost else self._names & {str(event.name)}
         if names:
             self._touched.update(names)
@@ -109,12 +133,14 @@ class InotifyWakeup:
         return await _wait(self._event, seconds)
 
     def touched(self) -> frozenset[str] | None:
-        self._drain()
+        drained = self._drain()
         names = frozenset(self._touched)
         self._touched.clear()
-        return names if self._watching else None
+        return names if self._watching and drained else None
 
     async def aclose(self) -> None:
+        if self._more is not None:
+            self._more.cancel()
         with contextlib.suppress(ValueError):  # already closed
             self._loop.remove_reader(self._inotify.fd)
         self._inotify.close()
@@ -148,7 +174,12 @@ class WatchfilesWakeup:
             async for _ in changes:
                 self._event.set()
         except (OSError, RuntimeError) as error:
-            _log.warning("no file events for %s, polling only: %s", self._directory, error)
+            reason = error.strerror if isinstance(error, OSError) else None
+            # watchfiles sets no strerror: its sentence ends with a number and a quoted path.
+            reason = reason or str(error).partition(" (os error")[0]
+            _log.log(
+                _level(error), "no file events for %s, polling only: %s", self._directory, reason
+            )
 
     async def wait(self, seconds: float) -> bool:
         return await _wait(self._event, seconds)
@@ -189,5 +220,6 @@ def open_wakeup(directory: Path, names: Collection[str], *, events: bool = True)
         try:
             return InotifyWakeup(directory, names)
         except OSError as error:
-            _log.warning("inotify is not available for %s: %s", directory, error)
+            reason = error.strerror or str(error)
+            _log.log(_level(error), "inotify is not available for %s: %s", directory, reason)
     return WatchfilesWakeup(directory, names)

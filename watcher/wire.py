@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -63,8 +64,8 @@ def encode_value(value: Value, keep: KeepLarge | None = None) -> object:
         keep: takes over values of more than 256 KiB, which are then replaced by a `$large` tag;
             without it they are encoded in full.
     """
-    if value is None or type(value) is bool:
-        return value
+    if value is None:
+        return None
     if isinstance(value, str):
         return value if len(value) * 4 <= LARGE_VALUE_BYTES else _encode_long_text(value, keep)
     if isinstance(value, int):
@@ -81,6 +82,8 @@ def encode_value(value: Value, keep: KeepLarge | None = None) -> object:
 
 
 _NON_FINITE = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
+_FROM_NON_FINITE = {text: float(name) for name, text in _NON_FINITE.items()}
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 
 def _encode_long_text(value: str, keep: KeepLarge | None) -> object:
@@ -105,12 +108,19 @@ def decode_value(value: object) -> Value:
     if value is None or isinstance(value, str | float):
         return value
     try:
-        if isinstance(value, int):
+        if type(value) is int:  # true and false are no values
             return _int64(value)
         ((tag, content),) = value.items()  # type: ignore[attr-defined]  # a list is refused below
         return _DECODE_TAG[tag](content)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ProtocolError(f"not a value: {str(value)[:80]}") from error
+
+
+def _decode_int(text: str) -> int:
+    # Python alone would take "1_000", " 5" and the digits of any script too.
+    if not _INTEGER.fullmatch(text):
+        raise ValueError
+    return _int64(int(text))
 
 
 def _int64(number: int) -> int:
@@ -120,8 +130,8 @@ def _int64(number: int) -> int:
 
 
 _DECODE_TAG: dict[str, Callable[[Any], Value]] = {
-    "$int": lambda text: _int64(int(text, 10)),
-    "$real": lambda text: float(text.replace("Infinity", "inf")),
+    "$int": _decode_int,
+    "$real": _FROM_NON_FINITE.__getitem__,
     "$blob": lambda text: base64.b64decode(text, validate=True),
     "$text": lambda text: InvalidText(base64.b64decode(text, validate=True)),
     "$large": lambda large: LargeValue(large["type"], large["bytes"], large["sha256"]),

@@ -15,6 +15,7 @@ import apsw
 
 from watcher import wire
 from watcher.changes import Change, Position, ResetReason, SchemaChange, Table
+from watcher.errors import StateUnavailable
 from watcher.history.head import FILE_NAME, PART_BITS, read_head, sequence, short_hash
 
 PART_CHANGES = 1000
@@ -59,6 +60,7 @@ class HistoryWriter:
     """
 
     def __init__(self, directory: Path, limits: Limits) -> None:
+        self._directory = directory
         self._limits = limits
         self._db = apsw.Connection(str(directory / FILE_NAME))
         for statement in ("journal_mode=WAL", "synchronous=OFF", "temp_store=MEMORY"):
@@ -75,7 +77,13 @@ class HistoryWriter:
         head = read_head(self._db)
         self.epoch = head.epoch
         self._offset, self._chain, self._floor = head.offset, head.chain, head.floor
-        self._bytes = int(self._db.execute("SELECT total(length(tail)) FROM history").get)
+        self.tables = list(head.tables)
+        self._bytes = int(
+            self._db.execute(
+                "SELECT (SELECT total(length(tail)) FROM history)"
+                " + (SELECT total(length(data)) FROM large)"
+            ).get
+        )
 
     @property
     def position(self) -> Position:
@@ -93,16 +101,34 @@ class HistoryWriter:
         """Stores a value beside the history, in the running transaction if there is one."""
         self._db.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (name, value))
 
+    def remember_durably(self, name: str, value: apsw.SQLiteValue) -> None:
+        """Stores a value so that it outlives a power cut, after all that was written before it."""
+        self._db.execute("PRAGMA synchronous=FULL").fetchall()
+        # The first write and the checkpoint sync what was left to the system; then the value.
+        self.remember("synced", secrets.token_bytes(8))
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self.remember(name, value)
+        self._db.execute("PRAGMA synchronous=OFF").fetchall()
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is written inside becomes durable at once, or none of it does."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """All that is written inside is stored at once, or none of it is.
+
+        Raises:
+            StateUnavailable: it cannot be written, because the volume is full, say.
+        """
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            # SQLite has done it by itself where it had no other way.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, apsw.Error):
+                detail = f"the history cannot be written ({error})"
+                raise StateUnavailable(str(self._directory), detail) from error
             raise
-        self._db.execute("COMMIT")
 
     def start_epoch(self, reason: ResetReason, tables: Sequence[Table]) -> None:
         """Begins a new history; what was kept before is gone. Runs inside a transaction."""
@@ -120,6 +146,7 @@ class HistoryWriter:
 
     def remember_tables(self, tables: Sequence[Table]) -> None:
         """Stores the definitions that `hello` announces. Runs inside a transaction."""
+        self.tables = list(tables)
         objects = [wire.table_object(table) for table in tables]
         self.remember("tables", wire.encode_json(objects).decode())
 
@@ -146,7 +173,7 @@ class HistoryWriter:
 
     def keep_large(self, sha256: str, kind: str, data: bytes) -> None:
         """Stores a value that is sent beside the stream, for the life of the newest changeset."""
-        _keep_large(self._db, sha256, kind, data, self._offset)
+        self._bytes += _keep_large(self._db, sha256, kind, data, self._offset)
 
     def _prune(self) -> None:
         floor = self._floor_wanted()
@@ -157,6 +184,9 @@ class HistoryWriter:
             "SELECT total(length(tail)), (SELECT chain FROM history WHERE seq<=?1"
             " ORDER BY seq DESC LIMIT 1) FROM history WHERE seq<=?1",
             (limit,),
+        ).get
+        freed += self._db.execute(
+            "SELECT total(length(data)) FROM large WHERE last_offset<=?", (floor,)
         ).get
         self._db.execute("DELETE FROM history WHERE seq<=?", (limit,))
         self._db.execute("DELETE FROM large WHERE last_offset<=?", (floor,))
@@ -177,12 +207,16 @@ class HistoryWriter:
     def _floor_by_bytes(self) -> int:
         # A tenth more than needed goes at once, so that not every commit prunes.
         excess = self._bytes - self._limits.bytes * 9 // 10
-        rows = self._db.execute("SELECT seq, length(tail) FROM history ORDER BY seq")
-        for seq, size in rows:
+        rows = self._db.execute(
+            "SELECT seq >> ? AS place, length(tail) FROM history"
+            " UNION ALL SELECT last_offset, length(data) FROM large ORDER BY place",
+            (PART_BITS,),
+        )
+        for offset, size in rows:
             excess -= size
             if excess <= 0:
-                return int(seq) >> PART_BITS
-        return self._floor
+                return int(offset)
+        return self._offset - 1
 
     def _floor_by_age(self) -> int:
         newest_old = self._db.execute(
@@ -195,12 +229,15 @@ class HistoryWriter:
         self._db.close()
 
 
-def _keep_large(db: apsw.Connection, sha256: str, kind: str, data: bytes, offset: int) -> None:
+def _keep_large(db: apsw.Connection, sha256: str, kind: str, data: bytes, offset: int) -> int:
+    """Stores a large value; returns the bytes by which the history grows."""
+    kept = db.execute("SELECT 1 FROM large WHERE sha256=?", (sha256,)).get is not None
     db.execute(
         "INSERT INTO large VALUES(?,?,?,?) ON CONFLICT(sha256) DO UPDATE"
         " SET last_offset=max(last_offset, excluded.last_offset)",
         (sha256, kind, data, offset),
     )
+    return 0 if kept else len(data)
 
 
 class _Appender:
@@ -238,7 +275,7 @@ class _Appender:
         return bool(self._elements) and full
 
     def _keep(self, sha256: str, kind: str, data: bytes) -> None:
-        _keep_large(self._db, sha256, kind, data, self._offset)
+        self.bytes += _keep_large(self._db, sha256, kind, data, self._offset)
 
     def _write(self, *, last: bool) -> None:
         body = b",".join(self._elements)

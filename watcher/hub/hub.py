@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class Hub:
     ) -> None:
         # SQLite resolves links before it names the side files, so their names follow from this.
         self.path = path.resolve()
-        self.name = path.name
+        self.name = os.fsencode(path.name).decode("utf-8", "replace")
         self.heartbeat = heartbeat
         self.closed = False
         self.status = Status("starting", "the reader process is starting")
@@ -94,16 +95,16 @@ class Hub:
         self._directory = (state or default_directory(self.path)).absolute()
         self._subscriptions: set[Subscription] = set()
         self._ring: Ring | None = None
-        self._filtered: dict[tuple[int, frozenset[str]], bytes | None] = {}
+        self._filtered: dict[tuple[str, int, frozenset[str]], bytes | None] = {}
         limits = limits or Limits()
         self._reader = ReaderSupervisor(
             Options(
-                path=str(self.path),
-                state=str(self._directory),
+                path=os.fsencode(self.path),
+                state=os.fsencode(self._directory),
                 poll=poll,
                 seconds=limits.seconds,
                 changesets=limits.changesets,
-                bytes=limits.bytes,
+                size=limits.bytes,
             ),
             on_more=self._take_more,
             on_status=self._take_status,
@@ -193,7 +194,7 @@ class Hub:
 
     def filtered(self, entry: Entry, tables: frozenset[str]) -> bytes | None:
         """What is left of a part for some tables; worked out once for all who ask."""
-        key = (entry.seq, tables)
+        key = (entry.position.epoch, entry.seq, tables)
         if key not in self._filtered:
             if len(self._filtered) >= _FILTERED_KEPT:
                 self._filtered.clear()

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Self
 
 from watcher import wire
 from watcher.changes import Position, ResetReason
-from watcher.errors import HubClosed, ReaderStopped, UnknownTable
+from watcher.errors import HubClosed, MalformedPosition, ReaderStopped, UnknownTable
 from watcher.history import Entry, sequence
 from watcher.wire import Message
 
 if TYPE_CHECKING:
-    from watcher.hub.hub import Hub
+    from watcher.hub.hub import Hub, Rows
 
 _CHUNK_ROWS = 1000
 _RETRY_SECONDS = 0.2
@@ -173,12 +173,14 @@ class Subscription:
         except ReaderStopped:
             # The next reader goes on where this one stopped, or its epoch tells us to begin anew.
             await asyncio.sleep(_RETRY_SECONDS)
-            return self._up_to(None)
-        except UnknownTable:
+            return self._up_to(None)[0]
+        except (UnknownTable, MalformedPosition):
+            # The table is gone, or another one. The pause is for one that only looks so each time.
+            await asyncio.sleep(_RETRY_SECONDS)
             return self._begin_anew(ResetReason.START)
         # Until the client is told that it is live, even the changes are content.
-        messages = self._up_to(None)
-        if self._content is not content:
+        messages, reached = self._up_to(None)
+        if self._content is not content or not reached:
             return messages
         self._content = None
         return messages + self._follow()
@@ -201,34 +203,38 @@ class Subscription:
         return [name for name in names if self._tables is None or name in self._tables]
 
     async def _send_rows(self, content: _Content, table: str) -> list[Message]:
-        rows = await self._hub.rows(table, after=content.after, limit=_CHUNK_ROWS)
+        if content.rows is None:
+            content.rows = await self._hub.rows(table, after=content.after, limit=_CHUNK_ROWS)
+        rows = content.rows
         # First everything up to the state the rows belong to: then they fit what the client holds.
-        messages = self._up_to(Position.parse(rows.position))
-        if self._content is not content:
+        messages, reached = self._up_to(Position.parse(rows.position))
+        if self._content is not content or not reached:
             return messages
-        content.after = rows.next
+        content.rows, content.after = None, rows.next
         if rows.next is None:
             content.next_table()
         return messages + content.message(rows.inserts)
 
-    def _up_to(self, position: Position | None) -> list[Message]:
-        """Sends the changes up to a position, as content without positions."""
-        messages: list[Message] = []
+    def _up_to(self, position: Position | None) -> tuple[list[Message], bool]:
+        """Sends some of the changes up to a position, as content without positions.
+
+        Returns:
+            The messages, and whether these were all: there may be more than memory should hold.
+        """
         until = None if position is None else sequence(position.offset, None)
-        while True:
-            found = self._hub.after(self._epoch, self._place, until=until)
-            if position is not None and position.epoch != self._epoch:
-                found = ResetReason.UNKNOWN_EPOCH
-            if isinstance(found, ResetReason):
-                return [*messages, *self._begin_anew(found)]
-            if not found:
-                return messages
-            for entry, message in found:
-                if wire.has_schema_change(entry.tail):
-                    # The tables being sent may not be there any more, or not the same.
-                    return [*messages, *self._begin_anew(ResetReason.START)]
-                messages += [_without_position(m) for m in self._filtered(entry, message)]
-                self._place, self._position = entry.seq, str(entry.position)
+        found = self._hub.after(self._epoch, self._place, until=until)
+        if position is not None and position.epoch != self._epoch:
+            found = ResetReason.UNKNOWN_EPOCH
+        if isinstance(found, ResetReason):
+            return self._begin_anew(found), False
+        messages: list[Message] = []
+        for entry, message in found:
+            if wire.has_schema_change(entry.tail):
+                # The tables being sent may not be there any more, or not the same.
+                return [*messages, *self._begin_anew(ResetReason.START)], False
+            messages += [_without_position(m) for m in self._filtered(entry, message)]
+            self._place, self._position = entry.seq, str(entry.position)
+        return messages, not found
 
 
 def _without_position(message: Message) -> Message:
@@ -244,6 +250,8 @@ class _Content:
         # Names of the tables still to be sent, the current one last; None before they are known.
         self.tables: list[str] | None = None
         self.after: str | None = None
+        # Rows that wait until the changes before them are sent.
+        self.rows: Rows | None = None
         self._part = 0
 
     def next_table(self) -> None:

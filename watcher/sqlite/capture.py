@@ -133,7 +133,7 @@ class RawCapture:
     def _stamp(self) -> tuple[object, ...]:
         log, index = self._files.log.refresh(), self._files.index.refresh()
         main = self._files.main.refresh()
-        if index is not None and log is not None:
+        if index is not None and log is not None and self._files.index_is_in_use():
             return main, log[:2], index[:2], self._files.index.read(48, 0)
         # Two commits can fall into one tick of the file times; the counter tells them apart.
         return main, log, self._files.main.read(4, 24)
@@ -190,7 +190,7 @@ class RawCapture:
         pending.begin(header.page_size)
         pending.page_count = page_count
         compare_file(self._files.main, page_count, shadow, pending, lambda _page: None)
-        self._require_untouched(header, main)
+        self._require_untouched(header, main, can_tell=can_tell)
         counter = header.change_counter
         return Captured(
             header.page_size,
@@ -203,12 +203,14 @@ class RawCapture:
         if is_live_journal(self._files.journal.read(8, 0)) and not self._files.writer_is_at_work():
             raise NotQuiet("journal")
 
-    def _require_untouched(self, header: DatabaseHeader, main: Identity) -> None:
+    def _require_untouched(self, header: DatabaseHeader, main: Identity, *, can_tell: bool) -> None:
         if self._files.writer_is_writing():
             raise NotQuiet("writing")
         self._require_no_hot_journal()
-        touched = self._touched() or frozenset()
-        if self._files.path.name in touched or self._files.main.refresh() != main:
+        touched = self._touched()
+        if can_tell and (touched is None or self._files.path.name in touched):
+            raise NotQuiet("changed")
+        if self._files.main.refresh() != main:
             raise NotQuiet("changed")
         if self._header() != header:
             raise NotQuiet("changed")
@@ -273,7 +275,7 @@ class RawCapture:
         log, index = self._files.log.refresh(), self._files.index.refresh()
         if log is None:
             raise NotQuiet("log")
-        if index is not None:
+        if index is not None and self._files.index_is_in_use():
             end = self._indexed_end()
             if end is not None:
                 return end

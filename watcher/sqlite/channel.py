@@ -26,7 +26,7 @@ from typing import TypeAlias
 import msgspec
 
 from watcher import wire
-from watcher.changes import Value
+from watcher.changes import LargeValue, Value
 from watcher.errors import MalformedPosition, ProtocolError
 
 _LENGTH = struct.Struct(">I")
@@ -56,11 +56,11 @@ class Fatal(msgspec.Struct, tag="fatal", frozen=True):
     """The reader cannot work, and would not after a restart either.
 
     Args:
-        directory: the state directory that is the cause.
+        directory: the state directory that is the cause, as its bytes.
         detail: one sentence for a person.
     """
 
-    directory: str
+    directory: bytes
     detail: str
 
 
@@ -217,6 +217,6 @@ def decode_place(token: str) -> list[Value]:
         place = [wire.decode_value(value) for value in msgspec.json.decode(data, type=list)]
     except (binascii.Error, msgspec.DecodeError, ProtocolError, ValueError) as error:
         raise MalformedPosition(token) from error
-    if not place or type(place[0]) is not int:
+    if not place or type(place[0]) is not int or any(isinstance(v, LargeValue) for v in place):
         raise MalformedPosition(token)
     return place

@@ -104,7 +104,7 @@ def _updates(reader: RowReader, pair: Comparison, old: Identity, new: Identity) 
     defaults = _difference_parameters(pair)
     known = [*_known(old, "o"), *_known(new, "n")]
     width = len(old.columns)
-    for values in reader.select(known, rest, defaults):
+    for values in reader.select_exact(known, rest, defaults):
         of_old, of_new = values[:width], values[width:]
         ((_, before),) = _old_rows(reader, pair, old, _one("old", pair.old, old, "o"), of_old)
         ((_, after),) = _new_rows(reader, pair, new, _one("new", pair.new, new, "n"), of_new)

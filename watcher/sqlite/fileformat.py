@@ -20,6 +20,9 @@ WAL_INDEX_HEADER_SIZE = 136
 # Locks are taken on bytes at 1 GiB, whatever the size of the file (fileformat2.html 1.4).
 PENDING_BYTE = 0x40000000
 RESERVED_BYTE = PENDING_BYTE + 1
+# In the -shm file, behind the eight locks of the log: whoever uses the wal-index holds it shared
+# (UNIX_SHM_DMS in SQLite's os_unix.c).
+WAL_INDEX_USERS_BYTE = 128
 
 UTF8, UTF16LE, UTF16BE = 1, 2, 3
 ENCODINGS = {UTF8: "UTF-8", UTF16LE: "UTF-16le", UTF16BE: "UTF-16be"}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from watcher.errors import DatabaseUnavailable
-from watcher.sqlite.fileformat import PENDING_BYTE, RESERVED_BYTE
+from watcher.sqlite.fileformat import PENDING_BYTE, RESERVED_BYTE, WAL_INDEX_USERS_BYTE
 
 _FLOCK = struct.Struct("@hhqqi4x")
 
@@ -150,17 +150,29 @@ class DatabaseFiles:
         """Tells whether a process has a write transaction open in a rollback-journal mode."""
         return self._is_locked(RESERVED_BYTE)
 
+    def index_is_in_use(self) -> bool:
+        """Tells whether any connection uses the wal-index; what else is in it is of the past.
+
+        A writer with an exclusive lock keeps the index in its own memory, and a connection that
+        comes first after a crash makes it anew.
+        """
+        return _conflicts(self.index.descriptor, WAL_INDEX_USERS_BYTE, fcntl.F_WRLCK)
+
     def _is_locked(self, byte: int) -> bool:
-        # A read lock conflicts with just the write lock a writer holds; an OFD query is answered
-        # for this descriptor alone, whatever else the process has locked.
-        query = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0)
-        answer = fcntl.fcntl(self.main.descriptor, _GETLK, query)
-        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+        # A read lock conflicts with just the write lock a writer holds.
+        return _conflicts(self.main.descriptor, byte, fcntl.F_RDLCK)
 
     def close(self) -> None:
         """Closes all descriptors; idempotent."""
         for file in (self.main, self.log, self.index, self.journal):
             file.close()
+
+
+def _conflicts(descriptor: int, byte: int, lock: int) -> bool:
+    # An OFD query is answered for this descriptor alone, whatever else the process has locked.
+    query = _FLOCK.pack(lock, os.SEEK_SET, byte, 1, 0)
+    answer = fcntl.fcntl(descriptor, _GETLK, query)
+    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
 _GETLK: int = getattr(fcntl, "F_OFD_GETLK", fcntl.F_GETLK)

@@ -9,17 +9,17 @@ class Options(msgspec.Struct, frozen=True):
     """Passed to the reader process as JSON.
 
     Args:
-        path: the database, resolved.
+        path: the database, resolved; bytes, because not every name is text.
         state: the state directory.
         poll: seconds between looks with `PRAGMA data_version` on a connection; None to read raw.
         seconds: age of the history.
         changesets: length of the history.
-        bytes: size of the history.
+        size: bytes of the history.
     """
 
-    path: str
-    state: str
+    path: bytes
+    state: bytes
     poll: float | None
     seconds: float
     changesets: int
-    bytes: int
+    size: int

@@ -22,6 +22,12 @@ from watcher.sqlite.files import DatabaseFiles, Identity, RawFile, identify
 from watcher.sqlite.names import file_uri
 from watcher.sqlite.shadow import Pending, Shadow
 
+_CLOSED = (
+    "has no -shm file, and its owner could not open one that we make; it will be read once a"
+    " program of its owner has opened it"
+)
+_NEEDS_RECOVERY = (apsw.SQLITE_READONLY_ROLLBACK, apsw.SQLITE_READONLY_RECOVERY)
+
 
 class PollCapture:
     """See `watcher.sqlite.capture.Capture`.
@@ -50,8 +56,25 @@ class PollCapture:
 
     def _data_version(self) -> int:
         assert self._db is not None
+        self._require_harmless()
         with self._naming_obstacles():
             return int(self._db.execute("PRAGMA data_version").get)
+
+    def _require_harmless(self) -> None:
+        """In WAL mode whoever comes first makes the side files, and only he can write them.
+
+        As root SQLite gives them to the owner of the database; all others must wait for him.
+
+        Raises:
+            DatabaseUnavailable: its owner could not open the database after us.
+        """
+        owner = os.fstat(self._files.main.descriptor).st_uid
+        if os.geteuid() in (0, owner) or self._files.index.path.exists():
+            return
+        # The version for readers, in the header of the file.
+        if self._files.main.read(1, 19) == b"\2":
+            self._disconnect()
+            raise DatabaseUnavailable(str(self._files.path), "closed", _CLOSED)
 
     def capture(self, shadow: Shadow, pending: Pending) -> Captured:
         """See `Capture`."""
@@ -149,11 +172,15 @@ class PollCapture:
 
 
 def _unavailable(path: Path, error: apsw.Error) -> DatabaseUnavailable:
-    if isinstance(error, apsw.ReadOnlyError):
+    # The stubs of apsw do not know the field.
+    if getattr(error, "extendedresult", None) in _NEEDS_RECOVERY:
         detail = "a writer died in mid-commit; SQLite will recover the database"
         return DatabaseUnavailable(str(path), "needs_recovery", detail)
     if isinstance(error, apsw.NotADBError):
         return _not_a_database(path)
+    if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError):
+        # Mostly the side files, which cannot be made where the directory cannot be written.
+        return DatabaseUnavailable(str(path), "unreadable", f"cannot be opened ({error})")
     return DatabaseUnavailable(str(path), "corrupt", f"cannot be read by SQLite ({error})")
 
 

@@ -122,10 +122,13 @@ class ReaderProcess:
         except DatabaseUnavailable as error:
             self._report(error.state, error.detail)
             return None
-        except (OSError, apsw.FullError, apsw.IOError) as error:
+        except (StateUnavailable, OSError, apsw.FullError, apsw.IOError) as error:
             # The state volume, not the watched file: nothing was published, so try again.
             self._history.reload()
-            self._report("state_unavailable", f"the state cannot be written ({error})", behind=True)
+            detail = f"the state cannot be written ({error})"
+            if isinstance(error, StateUnavailable):
+                detail = error.detail
+            self._report("state_unavailable", detail, behind=True)
             return _PATIENCE_SECONDS
         self._restless_since, self._pause = None, _FIRST_PAUSE_SECONDS
         if grown and self._channel.is_idle:
@@ -177,7 +180,7 @@ class ReaderProcess:
             return Rows(question.id, position, nothing, None, "unknown_table")
         except MalformedPosition:
             return Rows(question.id, position, nothing, None, "malformed")
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, StateUnavailable) as error:
             return Rows(question.id, position, nothing, None, error.detail)
         token = None if page.next is None else encode_place(page.next)
         return Rows(question.id, position, _array(page.inserts), token)
@@ -215,7 +218,8 @@ def open_history(directory: Path, limits: Limits) -> HistoryWriter:
 
 def _opened(history: HistoryWriter) -> HistoryWriter:
     history.remember("boot", boot_id())
-    history.remember("clean", 0)
+    # Before the shadow moves: after a power cut the mark must not speak for a newer one.
+    history.remember_durably("clean", 0)
     return history
 
 
@@ -238,28 +242,39 @@ async def _open_capture(
     return RawCapture(files, wakeup.touched), wakeup, _FALLBACK_POLL_SECONDS
 
 
+def _open_state(
+    options: Options, path: Path, stack: AsyncExitStack
+) -> tuple[StateDirectory, HistoryWriter]:
+    directory = StateDirectory(Path(os.fsdecode(options.state)), path)
+    stack.callback(directory.close)
+    limits = Limits(options.seconds, options.changesets, options.size)
+    try:
+        history = open_history(directory.path, limits)
+    except apsw.Error as error:
+        detail = f"the history cannot be opened ({error})"
+        raise StateUnavailable(str(directory.path), detail) from error
+    stack.callback(history.close)
+    return directory, history
+
+
 async def _run(end: socket.socket, options: Options) -> int:
     channel = await open_channel(end)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(channel.aclose)
+        path = Path(os.fsdecode(options.path))
         try:
-            directory = StateDirectory(Path(options.state))
+            directory, history = _open_state(options, path, stack)
         except StateUnavailable as error:
-            channel.send(Fatal(error.directory, error.detail))
+            channel.send(Fatal(os.fsencode(error.directory), error.detail))
             await channel.drained()
             return 3
-        stack.callback(directory.close)
-        limits = Limits(options.seconds, options.changesets, options.bytes)
-        history = open_history(directory.path, limits)
-        stack.callback(history.close)
-        path = Path(options.path)
         capture, wakeup, poll = await _open_capture(path, options, directory.path, stack)
         reader = Reader(path, directory.path, capture, history)
         stack.callback(reader.close)
         process = ReaderProcess(reader, history, wakeup, channel, poll)
         await _until_end_of_file(process)
         reader.sync()
-        history.remember("clean", 1)
+        history.remember_durably("clean", 1)
     return 0
 
 
@@ -279,6 +294,8 @@ def main() -> int:
     """Runs the reader process; returns its exit code."""
     # Interrupts are meant for the server, whose end of the channel tells when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The state is as secret as the database, whoever may look into its directory.
+    os.umask(0o077)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     end = socket.socket(fileno=int(sys.argv[1]))
     options = msgspec.json.decode(sys.argv[2], type=Options)

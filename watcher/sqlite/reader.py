@@ -29,6 +29,7 @@ from watcher.sqlite.versions import EncodingChanged, Versions
 # How often tables that could not be read are tried again where the file has changed.
 _RETRY_SECONDS = 2.0
 _INDISTINCT = "its rows cannot be told apart: there is no key, and the rowid is hidden"
+_NAMELESS = "its columns have names that are not text"
 
 
 class TableUnreadable(Exception):
@@ -89,15 +90,17 @@ class Reader:
         self._unapplied = False
         # Not remembered: who knows which file it belonged to?
         self._mark: Mark | None = None
+        # Whether there is a history that the shadow belongs to.
+        self._has_begun = False
         self._recover()
 
     def _recover(self) -> None:
-        if not self._history.epoch:
+        note = self._history.recall("pending")
+        if isinstance(note, bytes) and self._history.epoch:
+            self._has_begun = self._shadow.recover(self._pending, note)
+        if not self._has_begun:
             self._shadow.clear()
             return
-        note = self._history.recall("pending")
-        if isinstance(note, bytes) and self._pending.restore(note):
-            self._shadow.apply(self._pending)
         unreadable = self._history.recall("unreadable")
         self.unreadable = json.loads(unreadable) if isinstance(unreadable, str) else {}
         self._untried = bool(self.unreadable)
@@ -146,14 +149,14 @@ class Reader:
 
     def _is_as_before(self, captured: Captured) -> bool:
         return (
-            bool(self._history.epoch)
+            self._has_begun
             and len(self._pending) == 0
             and captured.page_count == self._shadow.page_count
         )
 
     def _record_readable(self, captured: Captured, *, retry: bool) -> bool:
         """Records the changes of all tables that can be read; one that cannot stops no other."""
-        if not self._history.epoch:
+        if not self._has_begun:
             return self._start(ResetReason.START)
         if retry:
             self._retry_at = time.monotonic() + _RETRY_SECONDS
@@ -185,8 +188,7 @@ class Reader:
             with self._history.transaction():
                 commits = captured.mark.commits_since(self._mark)
                 count = self._history.append(commits, _changes(rows, plan))
-                if void or old.tables != new.tables:
-                    self._remember_tables(new)
+                self._remember_tables(new)
                 self._remember_state(unreadable)
         self.unreadable, self._unapplied = unreadable, True
         return count > 0
@@ -196,9 +198,7 @@ class Reader:
     ) -> Iterator[tuple[str, str]]:
         """Yields the tables to leave out this time, and why."""
         for name, table in new.tables.items():
-            if not table.identities:
-                yield name, _INDISTINCT
-            elif name in failed:
+            if name in failed:
                 yield name, failed[name]
             elif old.tables.get(name) == table and name not in self.unreadable:
                 continue
@@ -221,15 +221,17 @@ class Reader:
                 self._history.start_epoch(reason, ())
                 self._remember_tables(_without(schema, unreadable.keys()))
                 self._remember_state(unreadable)
-        self.unreadable, self._unapplied = unreadable, True
+        self.unreadable, self._unapplied, self._has_begun = unreadable, True, True
         return True
 
     @contextmanager
     def _naming_corruption(self) -> Iterator[None]:
         try:
             yield
-        except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
-            detail = f"cannot be read by SQLite ({error})"
+        except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
+            # Where our own copy lies is nobody's business.
+            said = str(error).partition(": file:")[0]
+            detail = f"cannot be read by SQLite ({said})"
             raise DatabaseUnavailable(str(self._path), "corrupt", detail) from error
 
     @contextmanager
@@ -243,7 +245,9 @@ class Reader:
             raise
 
     def _remember_tables(self, schema: Schema) -> None:
-        self._history.remember_tables([table.definition for table in schema.tables.values()])
+        definitions = [table.definition for table in schema.tables.values()]
+        if definitions != self._history.tables:
+            self._history.remember_tables(definitions)
 
     def _remember_state(self, unreadable: dict[str, str]) -> None:
         self._history.remember("pending", self._pending.note())
@@ -259,25 +263,43 @@ class Reader:
             max_bytes: stop when their encoding reaches this size.
 
         Raises:
-            UnknownTable: no watched table has that name.
+            UnknownTable: no watched table has that name, or it turns out to be unreadable.
             MalformedPosition: `after` is no place in this table.
-            DatabaseUnavailable: SQLite cannot read it.
+            DatabaseUnavailable: SQLite cannot read the schema.
+            StateUnavailable: large values among them cannot be stored.
         """
+        large: dict[str, tuple[str, bytes]] = {}
         page = Page([], None)
-        with (
-            self._naming_corruption(),
-            self._versions.open_old() as (db, rows),
-            self._history.transaction(),
-        ):
+
+        def keep(sha256: str, kind: str, data: bytes) -> None:
+            large[sha256] = (kind, data)
+
+        with self._naming_corruption(), self._versions.open_old() as (db, rows):
             found = self._watched(db).tables.get(table)
             if found is None:
                 raise UnknownTable(table)
-            for place, change in read_page(rows, "old", found, after, limit):
-                page.inserts.append(wire.encode_change(change, self._history.keep_large))
-                max_bytes -= len(page.inserts[-1])
-                if max_bytes <= 0 or len(page.inserts) == limit:
-                    return replace(page, next=place)
+            try:
+                for place, change in read_page(rows, "old", found, after, limit):
+                    page.inserts.append(wire.encode_change(change, keep))
+                    max_bytes -= len(page.inserts[-1])
+                    if max_bytes <= 0 or len(page.inserts) == limit:
+                        page = replace(page, next=place)
+                        break
+            except apsw.Error as error:
+                self._give_up(self._watched(db), table, str(error))
+                raise UnknownTable(table) from error
+        if large:
+            with self._history.transaction():
+                for sha256, (kind, data) in large.items():
+                    self._history.keep_large(sha256, kind, data)
         return page
+
+    def _give_up(self, watched: Schema, table: str, why: str) -> None:
+        unreadable = self.unreadable | {table: why}
+        with self._history.transaction():
+            self._remember_tables(_without(watched, {table}))
+            self._history.remember("unreadable", json.dumps(unreadable))
+        self.unreadable = unreadable
 
     def _watched(self, db: apsw.Connection) -> Schema:
         return _without(read_schema(db, "old"), self.unreadable)
@@ -326,12 +348,14 @@ def _naming(table: TableSchema, changes: Iterator[Change]) -> Iterator[Change]:
 def _probe(rows: RowReader, schema: Schema) -> Iterator[tuple[str, str]]:
     """Yields the tables that cannot be read, and why."""
     for table in schema.tables.values():
-        why = _obstacle(rows, table) if table.identities else _INDISTINCT
+        why = _obstacle(rows, table)
         if why is not None:
             yield table.name, why
 
 
 def _obstacle(rows: RowReader, table: TableSchema) -> str | None:
+    if not table.identities:
+        return _INDISTINCT if table.columns else _NAMELESS
     # Also where it is empty yet: what its order needs shows when SQLite prepares the statement.
     try:
         read_samples(rows, "new", table)

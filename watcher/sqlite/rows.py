@@ -49,11 +49,35 @@ class RowReader:
         except UnicodeDecodeError:
             yield from self._select_bytes(columns, sql, bindings, done)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether texts come as they are stored.
+
+        From a UTF-16 database SQLite makes a character of half a surrogate pair and whatever is
+        behind it, which is what every program sees, but not what finds the row again.
+        """
+        return self._encoding == "utf-8"
+
+    def select_exact(
+        self, columns: Sequence[str], rest: str, parameters: Sequence[Value] = ()
+    ) -> Iterator[tuple[Value, ...]]:
+        """Does what `select` does, with each text as it is stored."""
+        if self.is_exact:
+            yield from self.select(columns, rest, parameters)
+        else:
+            yield from self._select_bytes(columns, *self._bind(rest, parameters), 0)
+
     def _bind(self, rest: str, parameters: Sequence[Value]) -> tuple[str, list[Any]]:
         # Text that is not valid has no form as a Python string; SQLite takes it as bytes.
         marks = ["CAST(? AS TEXT)" if isinstance(p, InvalidText) else "?" for p in parameters]
-        values = [p.data if isinstance(p, InvalidText) else p for p in parameters]
+        values = [self._encode(p) if isinstance(p, InvalidText) else p for p in parameters]
         return _fill(rest, marks), values
+
+    def _encode(self, text: InvalidText) -> bytes:
+        # A cast takes bytes for text in the encoding of the database.
+        if self._encoding == "utf-8":
+            return text.data
+        return text.data.decode("utf-8", "surrogatepass").encode(self._encoding, "surrogatepass")
 
     def _select_bytes(
         self, columns: Sequence[str], sql: str, bindings: list[Any], skip: int
@@ -194,16 +218,16 @@ def select_known(
         rest: the statement from FROM on, see `RowReader.select`.
         parameters: values for the marks in it.
     """
-    if set(known) <= set(columns):
+    if reader.is_exact and set(known) <= set(columns):
         places = [columns.index(name) for name in known]
         for row in reader.select(columns, rest, parameters):
             yield tuple(row[place] for place in places), row
-    elif len(known) + len(columns) <= MAX_RESULT_COLUMNS:
+    elif reader.is_exact and len(known) + len(columns) <= MAX_RESULT_COLUMNS:
         for row in reader.select([*known, *columns], rest, parameters):
             yield row[: len(known)], row[len(known) :]
     else:
         yield from zip(
-            reader.select(known, rest, parameters),
+            reader.select_exact(known, rest, parameters),
             reader.select(columns, rest, parameters),
             strict=True,
         )

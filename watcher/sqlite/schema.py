@@ -144,22 +144,57 @@ def read_schema(db: apsw.Connection, database: str) -> Schema:
     Raises:
         apsw.Error: the schema is corrupt.
     """
-    entries = _rows(db, f"SELECT type, name, tbl_name, rootpage, sql FROM {database}.sqlite_schema")
-    kinds = {
-        row[1]: (row[2], bool(row[4]), bool(row[5]))
-        for row in _rows(db, f"PRAGMA {database}.table_list")
-        if row[0] == database
-    }
+    entries = _read_entries(db, database)
+    kinds = _read_kinds(db, database)
     tables: dict[str, TableSchema] = {}
     objects: dict[tuple[str, str], SchemaObject] = {}
     for type_, name, table, root, sql in entries:
         if type_ == "table":
             kind, without_rowid, strict = kinds.get(name, ("", False, False))
             if kind == "table" and not name.lower().startswith("sqlite_"):
-                tables[name] = _read_table(db, database, name, sql, root, without_rowid, strict)
+                try:
+                    tables[name] = _read_table(db, database, name, sql, root, without_rowid, strict)
+                except UnicodeDecodeError:
+                    tables[name] = _nameless(name, sql, root)
         elif sql is not None:
             objects[type_, name] = SchemaObject(type_, name, table, sql)
     return Schema(tables, objects)
+
+
+def _read_entries(db: apsw.Connection, database: str) -> list[Any]:
+    source = f"FROM {database}.sqlite_schema"
+    try:
+        return _rows(db, f"SELECT type, name, tbl_name, rootpage, sql {source}")
+    except UnicodeDecodeError:
+        # Comments in it may be anything; a name that is no text is refused where it is used.
+        (encoding,) = _rows(db, f"PRAGMA {database}.encoding")[0]
+        texts = ", ".join(f"CAST({name} AS BLOB)" for name in ("type", "name", "tbl_name", "sql"))
+        rows = _rows(db, f"SELECT {texts}, rootpage {source}")
+        return [
+            (*(_text(data, encoding) for data in names), root, _text(sql, encoding))
+            for *names, sql, root in rows
+        ]
+
+
+def _read_kinds(db: apsw.Connection, database: str) -> dict[str, tuple[str, bool, bool]]:
+    (encoding,) = _rows(db, f"PRAGMA {database}.encoding")[0]
+    rows = db.execute(
+        "SELECT CAST(name AS BLOB), type, wr, strict FROM pragma_table_list WHERE schema=?",
+        (database,),
+    )
+    return {
+        data.decode(encoding, "replace"): (kind, bool(without_rowid), bool(strict))
+        for data, kind, without_rowid, strict in rows
+    }
+
+
+def _nameless(name: str, sql: str, root: int) -> TableSchema:
+    """A table of which SQLite cannot tell the columns as text; its rows are not read."""
+    return TableSchema(name, sql, root, False, False, (), (), None, frozenset(), ())
+
+
+def _text(data: bytes | None, encoding: str) -> str | None:
+    return None if data is None else data.decode(encoding, "replace")
 
 
 def _read_table(

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import apsw
 
-from watcher.sqlite.fileformat import HEADER_SIZE, parse_header
+from watcher.sqlite.fileformat import HEADER_SIZE, NotADatabase, parse_header
 
 _NOTE = struct.Struct(">QII")
 # The identifier of the pages in the file; the pages follow on a boundary of its own.
@@ -81,14 +81,20 @@ class Pending:
         head = _NOTE.pack(self._number, self.page_size, self.page_count)
         return head + array("I", self._slots).tobytes()
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether the file has never been used, or was lost."""
+        return os.fstat(self._file).st_size == 0
+
     def restore(self, note: bytes) -> bool:
         """Takes up what a note describes; False where the file holds other pages by now."""
         number, page_size, page_count = _NOTE.unpack_from(note)
+        self._number, self.page_size, self.page_count = number, page_size, page_count
         if os.pread(self._file, 8, 0) != number.to_bytes(8, "big"):
+            self._slots = {}
             return False
         pages = array("I", note[_NOTE.size :])
         self._slots = {page: slot for slot, page in enumerate(pages)}
-        self._number, self.page_size, self.page_count = number, page_size, page_count
         return True
 
     def close(self) -> None:
@@ -109,9 +115,7 @@ class Shadow:
         self.path = directory / "shadow.db"
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         size = os.fstat(self._file).st_size
-        self.page_size = 0
-        if size >= HEADER_SIZE:
-            self.page_size = parse_header(self.read(HEADER_SIZE, 0)).page_size
+        self.page_size = _page_size(self.read(HEADER_SIZE, 0)) if size else 0
         self.page_count = size // self.page_size if self.page_size else 0
 
     @property
@@ -138,6 +142,26 @@ class Shadow:
         os.ftruncate(self._file, page_count * self.page_size)
         self.page_count = page_count
 
+    def recover(self, pending: Pending, note: bytes) -> bool:
+        """Does what a crash may have left undone; False where the copy is not what it must be.
+
+        Args:
+            pending: the pages of the last changeset, or of a later one that was not recorded.
+            note: describes the last changeset's pages.
+        """
+        if pending.is_blank:
+            return False
+        fits = pending.restore(note)
+        if fits and (len(pending) == pending.page_count or self._is_for(pending)):
+            self.apply(pending)
+            return True
+        # A later step begins only when the copying is done.
+        return not fits and self._is_for(pending) and self.page_count == pending.page_count
+
+    def _is_for(self, pending: Pending) -> bool:
+        # A database of 0 bytes has pages of no size.
+        return self.page_size == pending.page_size and (self.page_count > 0) == (self.page_size > 0)
+
     def apply(self, pending: Pending) -> None:
         """Makes the pending state the current one; may be repeated after a crash."""
         self.begin(pending.page_size)
@@ -159,6 +183,14 @@ class Shadow:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _page_size(header: bytes) -> int:
+    try:
+        return parse_header(header).page_size
+    except NotADatabase:
+        # What a power cut has left; a shadow without pages fits no note, and is made anew.
+        return 0
 
 
 class OverlayVFS(apsw.VFS):

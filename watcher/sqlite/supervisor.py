@@ -8,13 +8,20 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import apsw
 import msgspec
 
-from watcher.errors import MalformedPosition, ReaderStopped, StateUnavailable, UnknownTable
+from watcher.errors import (
+    MalformedPosition,
+    ProtocolError,
+    ReaderStopped,
+    StateUnavailable,
+    UnknownTable,
+)
 from watcher.sqlite.channel import (
     AskMade,
     AskRows,
@@ -32,7 +39,11 @@ _log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF_SECONDS = 0.1
 _LONGEST_BACKOFF_SECONDS = 5.0
-_STOP_SECONDS = 1.0
+# So often the first reader may end before it has said a word.
+_FAILURES_AT_START = 3
+_STOP_SECONDS = 0.5
+# What a healthy reader never needs for a page of rows, whatever else it has to do first.
+_ANSWER_SECONDS = 10.0
 
 
 class ReaderSupervisor:
@@ -72,7 +83,8 @@ class ReaderSupervisor:
         """Starts the reader and waits for its first word on the watched file.
 
         Raises:
-            StateUnavailable: the state directory cannot be used, or another reader holds it.
+                StateUnavailable: the state directory cannot be used, or another reader holds it.
+            ReaderStopped: it cannot be started, or ends at once again and again.
         """
         self._first_word = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
@@ -83,11 +95,14 @@ class ReaderSupervisor:
         return self._first_word.result()
 
     async def _run(self) -> None:
-        backoff = _FIRST_BACKOFF_SECONDS
+        backoff, failures = _FIRST_BACKOFF_SECONDS, 0
         while True:
             started = asyncio.get_running_loop().time()
             ended = await self._run_to_end()
             self._lose_questions()
+            failures += 1
+            if self._is_starting and failures == _FAILURES_AT_START:
+                raise ReaderStopped(ended)
             if asyncio.get_running_loop().time() - started > _LONGEST_BACKOFF_SECONDS:
                 backoff = _FIRST_BACKOFF_SECONDS
             _log.warning("%s; starting another reader process", ended)
@@ -98,14 +113,23 @@ class ReaderSupervisor:
     async def _run_to_end(self) -> str:
         try:
             return f"the reader process ended with {await self._run_once()}"
-        except StateUnavailable as error:
-            if self._first_word is not None and not self._first_word.done():
+        except (StateUnavailable, ProtocolError, msgspec.DecodeError) as error:
+            if self._is_starting:
                 raise
             return str(error)
+        except (OSError, apsw.Error) as error:
+            # No descriptors or no memory left, or a history that cannot be opened: it may pass.
+            if self._is_starting:
+                raise ReaderStopped(f"it cannot be started ({error})") from error
+            return f"the reader process cannot be used ({error})"
+
+    @property
+    def _is_starting(self) -> bool:
+        return self._first_word is not None and not self._first_word.done()
 
     async def _run_once(self) -> int:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, _closing_on_error(ours):
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 # Nothing in the current directory gets imported in place of a module of ours.
@@ -131,11 +155,13 @@ class ReaderSupervisor:
 
     def _take(self, message: More | Status | Fatal | Rows | Made) -> None:
         if isinstance(message, Rows | Made):
+            # While an answer is on its way no `more` is sent.
+            self._on_more()
             waiting = self._questions.pop(message.id, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(message)
         elif isinstance(message, Fatal):
-            raise StateUnavailable(message.directory, message.detail)
+            raise StateUnavailable(os.fsdecode(message.directory), message.detail)
         elif isinstance(message, Status):
             self._on_more()
             self._on_status(message)
@@ -203,7 +229,10 @@ class ReaderSupervisor:
             self._questions[question.id] = waiting
             self._channel.send(question)
             try:
-                return await waiting
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    return await waiting
+            except TimeoutError:
+                raise ReaderStopped("it does not answer") from None
             finally:
                 self._questions.pop(question.id, None)
 
@@ -215,6 +244,15 @@ class ReaderSupervisor:
             with suppress(asyncio.CancelledError):
                 await task
         self._lose_questions()
+
+
+@contextmanager
+def _closing_on_error(end: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        end.close()
+        raise
 
 
 def _import_path() -> str:
