@@ -25,7 +25,7 @@ from watcher.sqlite import process
 from watcher.sqlite.channel import decode_place
 from watcher.web import access, reads, socket
 from watcher.web.protocol import GuardedWebSocket
-from watcher.wire import Message
+from watcher.wire import Message, values
 
 DIRECTORY = ROOT / "docs"
 PAGE = (DIRECTORY / "protocol.md").read_text()
@@ -155,7 +155,7 @@ def test_a_value_is_encoded_as_told(row: list[str]) -> None:
 def test_every_tag_is_told() -> None:
     """None is missing in the table, and there is none that is not known."""
     told = {match for row in table("## Values") for match in re.findall(r'"(\$\w+)"', row[1])}
-    assert told == wire._DECODE_TAG.keys()
+    assert told == values._DECODE_TAG.keys()
 
 
 def states() -> Iterator[str]:

@@ -1,0 +1,66 @@
+"""JSON of every message and value. Pure: no I/O, no clock.
+
+A message is one JSON object in UTF-8; a WebSocket frame is a JSON array of them. JSON has fewer
+types than SQLite, so what it cannot express is tagged: `$int`, `$blob`, `$real`, `$text`, `$large`.
+The format is described in `docs/protocol.md`.
+"""
+
+from watcher.wire.changes import (
+    decode_change,
+    decode_table,
+    encode_change,
+    table_object,
+)
+from watcher.wire.messages import (
+    PROTOCOL,
+    Message,
+    changes_message,
+    changes_tail,
+    decode_messages,
+    decode_object,
+    error_message,
+    filter_tail,
+    has_schema_change,
+    heartbeat_message,
+    hello_message,
+    ready_message,
+    reset_message,
+    status_message,
+)
+from watcher.wire.values import (
+    LARGE_VALUE_BYTES,
+    SAFE_INTEGER,
+    KeepLarge,
+    decode_json,
+    decode_value,
+    encode_json,
+    encode_value,
+)
+
+__all__ = [
+    "LARGE_VALUE_BYTES",
+    "PROTOCOL",
+    "SAFE_INTEGER",
+    "KeepLarge",
+    "Message",
+    "changes_message",
+    "changes_tail",
+    "decode_change",
+    "decode_json",
+    "decode_messages",
+    "decode_object",
+    "decode_table",
+    "decode_value",
+    "encode_change",
+    "encode_json",
+    "encode_value",
+    "error_message",
+    "filter_tail",
+    "has_schema_change",
+    "heartbeat_message",
+    "hello_message",
+    "ready_message",
+    "reset_message",
+    "status_message",
+    "table_object",
+]
