@@ -98,6 +98,20 @@ def test_hello_ready_changes(database: MakeDatabase, write: Write, mode: str) ->
     run(path, scenario)
 
 
+def test_the_present_is_when_one_subscribes(database: MakeDatabase, write: Write) -> None:
+    """What is committed before the first message is asked for is news already."""
+    path = database()
+
+    async def scenario(hub: Hub) -> None:
+        with hub.subscribe() as subscription:
+            write(path, "UPDATE items SET value='early' WHERE id=1")
+            await until(hub, lambda: hub.head.offset)
+            changes = await Listener(subscription).changes()
+            assert changes["changes"][0]["after"]["value"] == "early"
+
+    run(path, scenario)
+
+
 def test_content_comes_between_reset_and_ready(database: MakeDatabase) -> None:
     """Definitions first, then every row once, in parts without position; `ready` carries one."""
     path = database(sql=ITEMS + MANY + "CREATE TABLE empty(x);")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
+from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,10 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.faults.watched import PATIENCE
 from tests.oracle.contents import Contents, contents
-from watcher import ChangeSet, apply
-from watcher.changes import LargeValue, Value
-from watcher.stream import _Assembler
-from watcher.wire import Message
+from watcher import Change, ChangeSet, Position, ResetReason, SchemaChange, apply, wire
 
 
 class Client:
@@ -26,10 +24,17 @@ class Client:
         self.replica = sqlite3.connect(":memory:", isolation_level=None)
         self.received: list[ChangeSet] = []
         self.resets: list[str] = []
+        self.state = "ok"
         self.position: str | None = None
         self._connection: ClientConnection | None = None
         self._stack = ExitStack()
-        self._assembler = _Assembler(_no_large_values)
+        self._forget()
+
+    def _forget(self) -> None:
+        # What is under way ends with a connection.
+        self._parts: list[Change | SchemaChange] = []
+        self._reset: ResetReason | None = None
+        self._in_content = False
 
     def __enter__(self) -> Self:
         return self
@@ -50,7 +55,7 @@ class Client:
             url: of the server, with `http`.
         """
         since = "" if self.position is None else f"&since={self.position}"
-        self._assembler = _Assembler(_no_large_values)
+        self._forget()
         address = f"{url.replace('http', 'ws', 1)}/ws?snapshot=true{since}"
         self._connection = self._stack.enter_context(
             connect(address, compression=None, max_size=None, open_timeout=PATIENCE)
@@ -68,21 +73,52 @@ class Client:
             frame = self._connection.recv(timeout=PATIENCE)
         except ConnectionClosed:
             return False
-        for message in json.loads(frame):
+        for message in wire.decode_messages(frame):
             self._take(message)
         return True
 
     def _take(self, message: dict[str, Any]) -> None:
-        if message["type"] == "reset":
-            self.resets.append(message["reason"])
-        whole = Message(message["type"], message.get("position"), json.dumps(message).encode())
-        for changeset in self._assembler.take(whole):
-            apply(self.replica, changeset)
-            if self.received and changeset.position and not self.resets[1:]:
-                self._check_order(changeset)
-            self.received.append(changeset)
-            if changeset.position is not None:
-                self.position = str(changeset.position)
+        match message["type"]:
+            case "reset":
+                self.resets.append(message["reason"])
+                self._reset, self._parts = ResetReason(message["reason"]), []
+                self._in_content = True
+            case "status":
+                self.state = message["state"]
+            case "ready" if self._in_content:
+                self._in_content = False
+                self._apply(Position.parse(message["position"]), None, None, [])
+            case "changes":
+                self._take_changes(message)
+
+    def _take_changes(self, message: dict[str, Any]) -> None:
+        self._parts += map(wire.decode_change, message["changes"])
+        position, time = message.get("position"), message["time"]
+        if time is not None and not message["last"]:
+            return
+        parts, self._parts = self._parts, []
+        if time is None or position is None:
+            self._apply(None, None, None, parts)
+        else:
+            self._in_content = False
+            at = datetime.fromisoformat(time)
+            self._apply(Position.parse(position), at, message["commits"], parts)
+
+    def _apply(
+        self,
+        position: Position | None,
+        time: datetime | None,
+        commits: int | None,
+        changes: Sequence[Change | SchemaChange],
+    ) -> None:
+        reset, self._reset = self._reset, None
+        changeset = ChangeSet(position, time, commits, tuple(changes), reset)
+        apply(self.replica, changeset)
+        if self.received and position and not self.resets[1:]:
+            self._check_order(changeset)
+        self.received.append(changeset)
+        if position is not None:
+            self.position = str(position)
 
     def _check_order(self, changeset: ChangeSet) -> None:
         before = [c.position.offset for c in self.received if c.position is not None]
@@ -91,8 +127,13 @@ class Client:
             assert changeset.position.offset == before[-1] + 1, "offsets have a gap"
 
     def receive_until_equal(self, wanted: Contents) -> None:
-        """Receives until the replica equals what the file holds."""
-        while contents(self.replica) != wanted:
+        """Receives until the replica equals what the file holds, and is live."""
+        while self.position is None or contents(self.replica) != wanted:
+            assert self.receive(), "the server closed the connection"
+
+    def receive_until_state(self, wanted: str) -> None:
+        """Receives until the server says that the file is in some state."""
+        while self.state != wanted:
             assert self.receive(), "the server closed the connection"
 
     def receive_until_closed(self) -> None:
@@ -100,7 +141,3 @@ class Client:
         while self.receive():
             pass
         self.disconnect()
-
-
-def _no_large_values(value: LargeValue) -> Value:
-    raise AssertionError(f"these tests write no large values: {value}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,11 +23,12 @@ class Program:
     Args:
         path: the database.
         timeout: seconds for which its connection waits for locks.
+        before: what to put before the command.
     """
 
-    def __init__(self, path: Path, *, timeout: float = 10) -> None:
+    def __init__(self, path: Path, *, timeout: float = 10, before: Sequence[str] = ()) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(_SCRIPT), str(path), str(timeout)],
+            [*before, sys.executable, str(_SCRIPT), str(path), str(timeout)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -81,3 +81,25 @@ def test_a_key_that_is_no_text_is_found_again(
         await watched.until_rows(4)
 
     follow(path, state, steps)
+
+
+def test_a_key_stored_under_another_type_stops_its_table_alone(
+    database: MakeDatabase, state: Path, write: Write
+) -> None:
+    """A schema edited by hand: no look-up by key finds what is stored as text in an INT column."""
+    path = database(
+        sql=f"{ITEMS} CREATE TABLE t(k TEXT PRIMARY KEY, v) WITHOUT ROWID;"
+        "INSERT INTO t VALUES ('5', 1), ('x', 2); PRAGMA writable_schema=ON;"
+        "UPDATE sqlite_schema SET sql='CREATE TABLE t(k INT PRIMARY KEY, v) WITHOUT ROWID'"
+        " WHERE name='t'"
+    )
+
+    async def steps(watched: Watched) -> None:
+        write(path, "UPDATE t SET v=v+1")
+        status = await watched.until_status("partial")
+        assert '"t" cannot be read: a row is not found by its key' in status.detail
+        write(path, "UPDATE items SET value='goes on' WHERE id=1")
+        await watched.until_rows(1)
+        write(path, "DROP TABLE t")
+
+    follow(path, state, steps)

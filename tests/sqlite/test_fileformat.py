@@ -263,6 +263,17 @@ def test_a_log_header_with_a_wrong_bit_holds_nothing(tmp_path: Path, at: int) ->
     assert contents_of_file(crashed) == {}
 
 
+@pytest.mark.parametrize("page_size", [0, 3, 12, 256, 1000, 131072])
+def test_a_log_header_with_an_impossible_page_size_holds_nothing(page_size: int) -> None:
+    """Its checksum may be right all the same."""
+    head = struct.pack(">IIII", 0x377F0682, 3007000, page_size, 0) + b"saltsalt"
+    assert parse_wal_header(head + struct.pack(">II", *_checksum(head))) is None
+
+
+def _checksum(data: bytes) -> tuple[int, int]:
+    return wal_checksum(data, (0, 0), big_endian=False)
+
+
 def test_an_empty_or_short_log_holds_nothing(tmp_path: Path) -> None:
     """So does what is no log at all."""
     path = tmp_path / "app.db"

@@ -45,10 +45,13 @@ class Subscription:
         self._since = since
         self._wants_snapshot = snapshot
         self._tables = tables
+        # The present is now, not when the first message is asked for.
         self._epoch = ""
-        self._place = 0
+        self._place = sequence(0, None)
         # Where the client stands, as a position: of the newest part it was sent or need not have.
         self._position = ""
+        if hub.head.epoch:
+            self._go_to_head()
         self._greeted = False
         self._ready = False
         self._told_status = 0
@@ -126,7 +129,9 @@ class Subscription:
             return self._follow()
         if self._wants_snapshot:
             return self._reset(ResetReason.START)
-        self._go_to_head()
+        if not self._epoch:
+            # There was no history yet: all of it is news.
+            self._epoch, self._position = self._hub.head.epoch, str(self._hub.head.position)
         return self._follow()
 
     def _go_to_head(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from watcher.changes import Change, Op, Row, Value, same
 from watcher.sqlite.names import quote
-from watcher.sqlite.rows import MARK, RowReader, key_of, select_known
+from watcher.sqlite.rows import MARK, RowLost, RowReader, key_of, select_known
 from watcher.sqlite.schema import Identity, TableSchema
 
 
@@ -64,6 +64,10 @@ def compare(reader: RowReader, pair: Comparison) -> Iterator[Change]:
     Args:
         reader: reads from the connection on which both copies are attached.
         pair: the two versions.
+
+    Raises:
+        apsw.Error: a table cannot be read.
+        RowLost: a row is not found by its key.
     """
     identities = list(zip(pair.old.identities, pair.new.identities, strict=True))
     for old, new in identities:
@@ -106,8 +110,8 @@ def _updates(reader: RowReader, pair: Comparison, old: Identity, new: Identity) 
     width = len(old.columns)
     for values in reader.select_exact(known, rest, defaults):
         of_old, of_new = values[:width], values[width:]
-        ((_, before),) = _old_rows(reader, pair, old, _one("old", pair.old, old, "o"), of_old)
-        ((_, after),) = _new_rows(reader, pair, new, _one("new", pair.new, new, "n"), of_new)
+        before = _only(_old_rows(reader, pair, old, _one("old", pair.old, old, "o"), of_old))
+        after = _only(_new_rows(reader, pair, new, _one("new", pair.new, new, "n"), of_new))
         yield from _update(pair, new, of_old, before, of_new, after)
 
 
@@ -116,6 +120,13 @@ def _one(database: str, table: TableSchema, identity: Identity, alias: str) -> s
     return (
         f"FROM {database}.{quote(table.name)} {alias} WHERE {where} AND {identity.condition(alias)}"
     )
+
+
+def _only(found: Iterator[tuple[tuple[Value, ...], Row]]) -> Row:
+    rows = [row for _, row in found]
+    if len(rows) != 1:
+        raise RowLost
+    return rows[0]
 
 
 def _update(

@@ -67,7 +67,7 @@ def parse_header(data: bytes) -> DatabaseHeader:
         raise NotADatabase
     page_size = int.from_bytes(data[16:18], "big")
     page_size = 65536 if page_size == 1 else page_size
-    if page_size < 512 or page_size & (page_size - 1):
+    if not _is_page_size(page_size):
         raise NotADatabase
     counter, page_count = struct.unpack_from(">II", data, 24)
     (valid_for,) = struct.unpack_from(">I", data, 92)
@@ -111,6 +111,10 @@ def is_live_journal(data: bytes) -> bool:
     return data[:8] == JOURNAL_MAGIC
 
 
+def _is_page_size(size: int) -> bool:
+    return 512 <= size <= 65536 and size & (size - 1) == 0
+
+
 @dataclass(frozen=True, slots=True)
 class WalHeader:
     """The header of a write-ahead log.
@@ -133,7 +137,7 @@ def parse_wal_header(data: bytes) -> WalHeader | None:
     if len(data) < WAL_HEADER_SIZE:
         return None
     magic, version, page_size, _sequence = struct.unpack_from(">IIII", data)
-    if magic & ~1 != _WAL_MAGIC or version != _WAL_VERSION:
+    if magic & ~1 != _WAL_MAGIC or version != _WAL_VERSION or not _is_page_size(page_size):
         return None
     big_endian = bool(magic & 1)
     checksum = wal_checksum(data[:24], (0, 0), big_endian=big_endian)

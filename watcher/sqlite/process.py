@@ -41,6 +41,7 @@ from watcher.sqlite.files import DatabaseFiles
 from watcher.sqlite.options import Options
 from watcher.sqlite.poll_capture import PollCapture
 from watcher.sqlite.reader import Reader
+from watcher.sqlite.shadow import stamp
 from watcher.sqlite.state_directory import StateDirectory, boot_id
 from watcher.wakeup import Wakeup, open_wakeup
 
@@ -201,19 +202,31 @@ def _array(elements: list[bytes]) -> msgspec.Raw:
 def open_history(directory: Path, limits: Limits) -> HistoryWriter:
     """Opens the history; one that cannot be trusted is put aside for a new one.
 
-    It cannot be trusted after the machine stopped unclean, because it is not synced.
+    It cannot be trusted after the machine stopped unclean, because it is not synced, and where
+    somebody else has written to the copy it speaks of.
     """
     try:
         history = HistoryWriter(directory, limits)
-        boot, clean = history.recall("boot"), history.recall("clean")
-        if not history.epoch or clean or (boot and boot == boot_id()):
+        reason = _reason_for_distrust(history, directory) if history.epoch else None
+        if reason is None:
             return _opened(history)
-        _log.warning("the machine stopped unclean; the history in %s begins anew", directory)
         history.close()
     except (apsw.CorruptError, apsw.NotADBError) as error:
-        _log.warning("the history in %s is damaged (%s) and begins anew", directory, error)
+        reason = f"it is damaged ({error})"
+    _log.warning("the history in %s begins anew: %s", directory, reason)
     _put_aside(directory)
     return _opened(HistoryWriter(directory, limits))
+
+
+def _reason_for_distrust(history: HistoryWriter, directory: Path) -> str | None:
+    boot, clean = history.recall("boot"), history.recall("clean")
+    if not clean:
+        return None if boot and boot == boot_id() else "the machine stopped unclean"
+    try:
+        found = stamp(directory / "shadow.db")
+    except OSError as error:
+        return f"there is no copy ({error.strerror})"
+    return None if found == clean else "the copy is not as it was left"
 
 
 def _opened(history: HistoryWriter) -> HistoryWriter:
@@ -273,8 +286,10 @@ async def _run(end: socket.socket, options: Options) -> int:
         stack.callback(reader.close)
         process = ReaderProcess(reader, history, wakeup, channel, poll)
         await _until_end_of_file(process)
-        reader.sync()
-        history.remember_durably("clean", 1)
+        try:
+            history.remember_durably("clean", reader.sync())
+        except (OSError, apsw.FullError, apsw.IOError) as error:
+            _log.warning("the state in %s was not brought to disk: %s", directory.path, error)
     return 0
 
 

@@ -20,7 +20,7 @@ from watcher.errors import DatabaseUnavailable, UnknownTable
 from watcher.history import HistoryWriter
 from watcher.sqlite.capture import Capture, Captured, Mark
 from watcher.sqlite.compare import compare, insert_all
-from watcher.sqlite.rows import RowReader, read_page, read_samples
+from watcher.sqlite.rows import RowLost, RowReader, read_page, read_samples
 from watcher.sqlite.schema import Schema, TableSchema, read_schema
 from watcher.sqlite.schema_changes import Plan, plan_changes, table_made
 from watcher.sqlite.shadow import Pending, Shadow
@@ -97,13 +97,21 @@ class Reader:
     def _recover(self) -> None:
         note = self._history.recall("pending")
         if isinstance(note, bytes) and self._history.epoch:
-            self._has_begun = self._shadow.recover(self._pending, note)
+            self._has_begun = self._shadow.recover(self._pending, note) and self._is_readable()
         if not self._has_begun:
             self._shadow.clear()
             return
         unreadable = self._history.recall("unreadable")
         self.unreadable = json.loads(unreadable) if isinstance(unreadable, str) else {}
         self._untried = bool(self.unreadable)
+
+    def _is_readable(self) -> bool:
+        # A broken schema of our own copy would be taken for a fault of the watched file for ever.
+        try:
+            self.made(())
+        except DatabaseUnavailable:
+            return False
+        return True
 
     def step(self) -> bool:
         """Takes one look; where the file has changed, adds a changeset.
@@ -171,7 +179,7 @@ class Reader:
                 # Text that was written in another encoding cannot be compared at all.
                 return self._start(ResetReason.REPLACED)
             else:
-                self._untried = not retry and bool(self.unreadable.keys() - failed.keys())
+                self._untried = not retry and bool(self.unreadable)
                 return grown
 
     def _record(self, captured: Captured, failed: dict[str, str], *, retry: bool) -> bool:
@@ -285,7 +293,7 @@ class Reader:
                     if max_bytes <= 0 or len(page.inserts) == limit:
                         page = replace(page, next=place)
                         break
-            except apsw.Error as error:
+            except (apsw.Error, RowLost) as error:
                 self._give_up(self._watched(db), table, str(error))
                 raise UnknownTable(table) from error
         if large:
@@ -318,9 +326,10 @@ class Reader:
         wanted = set(tables)
         return [table_made(table) for name, table in schema.tables.items() if name in wanted]
 
-    def sync(self) -> None:
-        """Brings the shadow to disk, for a clean stop."""
-        self._shadow.sync()
+    def sync(self) -> str:
+        """Brings the shadow to disk, for a clean stop; returns its stamp."""
+        self._pending.sync()
+        return self._shadow.sync()
 
     def close(self) -> None:
         """Lets go of everything; idempotent."""
@@ -341,7 +350,7 @@ def _changes(rows: RowReader, plan: Plan) -> Iterator[Change | SchemaChange]:
 def _naming(table: TableSchema, changes: Iterator[Change]) -> Iterator[Change]:
     try:
         yield from changes
-    except apsw.Error as error:
+    except (apsw.Error, RowLost) as error:
         raise TableUnreadable(table.name, str(error)) from error
 
 

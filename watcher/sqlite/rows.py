@@ -18,6 +18,17 @@ MAX_RESULT_COLUMNS = 2000
 MARK = "\0"
 
 
+class RowLost(Exception):
+    """A row is not found by the key that was read of it.
+
+    A value has been stored that its column's affinity would have converted, by a schema edited by
+    hand.
+    """
+
+    def __str__(self) -> str:
+        return "a row is not found by its key"
+
+
 class RowReader:
     """Selects rows on a connection.
 
@@ -141,6 +152,7 @@ def read_page(
 
     Raises:
         MalformedPosition: `after` is no place in this table.
+        RowLost: rows are not found again by their places.
     """
     if after is not None and not _is_place(table, after):
         raise MalformedPosition(str(list(after)))
@@ -197,6 +209,8 @@ def _read_identity(
     exprs = [f"t.{quote(name)}" for name in names]
     known = [f"t.{quote(name)}" for name in identity.columns]
     for values, row in select_known(reader, known, exprs, rest, after or ()):
+        if after is not None and values == tuple(after):
+            raise RowLost
         after_row = dict(zip(names, row, strict=True))
         key = key_of(table, after_row, values[0])
         yield (number, *values), Change(Op.INSERT, table.name, key, None, after_row)

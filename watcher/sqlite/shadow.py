@@ -7,6 +7,10 @@ can be read at the same time, and a new state that turns out to be unreadable is
 Redo, not undo: a changeset and the note which pages belong to it are one transaction of the
 history; only then are the pages copied into the shadow. Where a process dies in between, the note
 says what is still to be copied, and copying twice does no harm.
+
+The files of a state directory can come apart: one is deleted, cut short, or put back from a
+backup. So `pending` names in its first bytes the pages it holds and those the shadow has taken
+last, and the note has to know one of them.
 """
 
 from __future__ import annotations
@@ -22,7 +26,9 @@ import apsw
 from watcher.sqlite.fileformat import HEADER_SIZE, NotADatabase, parse_header
 
 _NOTE = struct.Struct(">QII")
-# The identifier of the pages in the file; the pages follow on a boundary of its own.
+# The number of the pages in the file, and the number of those the shadow has taken last.
+_NUMBERS = struct.Struct(">QQ")
+# The pages follow on a boundary of their own.
 _PENDING_HEADER = 4096
 
 
@@ -36,7 +42,8 @@ class Pending:
     def __init__(self, directory: Path) -> None:
         self._file = os.open(directory / "pending", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._slots: dict[int, int] = {}
-        self._number = 0
+        head = os.pread(self._file, _NUMBERS.size, 0).ljust(_NUMBERS.size, b"\0")
+        self._number, self._taken = _NUMBERS.unpack(head)
         self.page_size = 0
         self.page_count = 0
 
@@ -46,18 +53,21 @@ class Pending:
         Args:
             page_size: bytes in a page of the next state.
         """
-        # A new identifier before the first page: a note about the old pages no longer fits.
+        # A new number before the first page: a note about the old pages no longer fits.
         self._number = int.from_bytes(os.urandom(8), "big")
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, self._number.to_bytes(8, "big"), 0)
+        self._write_numbers()
+        os.ftruncate(self._file, _PENDING_HEADER)
         self._slots = {}
         self.page_size = page_size
         self.page_count = 0
 
+    def _write_numbers(self) -> None:
+        _write(self._file, _NUMBERS.pack(self._number, self._taken), 0)
+
     def put(self, page: int, image: bytes) -> None:
         """Takes a page of the next state, replacing one that was put before."""
         slot = self._slots.setdefault(page, len(self._slots))
-        os.pwrite(self._file, image, self._offset(slot))
+        _write(self._file, image, self._offset(slot))
 
     def read(self, page: int, size: int, offset: int) -> bytes | None:
         """Reads from a page, None where it is as in the shadow."""
@@ -81,21 +91,28 @@ class Pending:
         head = _NOTE.pack(self._number, self.page_size, self.page_count)
         return head + array("I", self._slots).tobytes()
 
-    @property
-    def is_blank(self) -> bool:
-        """Whether the file has never been used, or was lost."""
-        return os.fstat(self._file).st_size == 0
+    def taken(self) -> None:
+        """Remembers that the shadow has taken these pages."""
+        self._taken = self._number
+        self._write_numbers()
+
+    def is_taken(self, note: bytes) -> bool:
+        """Tells whether the pages a note describes are those the shadow has taken last."""
+        return bool(_NOTE.unpack_from(note)[0] == self._taken)
 
     def restore(self, note: bytes) -> bool:
         """Takes up what a note describes; False where the file holds other pages by now."""
-        number, page_size, page_count = _NOTE.unpack_from(note)
-        self._number, self.page_size, self.page_count = number, page_size, page_count
-        if os.pread(self._file, 8, 0) != number.to_bytes(8, "big"):
+        number, self.page_size, self.page_count = _NOTE.unpack_from(note)
+        if number != self._number:
             self._slots = {}
             return False
         pages = array("I", note[_NOTE.size :])
         self._slots = {page: slot for slot, page in enumerate(pages)}
         return True
+
+    def sync(self) -> None:
+        """Brings the pages to disk, for a clean stop."""
+        os.fsync(self._file)
 
     def close(self) -> None:
         """Closes the file; idempotent."""
@@ -135,7 +152,7 @@ class Shadow:
 
     def put(self, page: int, image: bytes) -> None:
         """Writes a page."""
-        os.pwrite(self._file, image, (page - 1) * self.page_size)
+        _write(self._file, image, (page - 1) * self.page_size)
 
     def resize(self, page_count: int) -> None:
         """Sets the size in pages."""
@@ -149,14 +166,13 @@ class Shadow:
             pending: the pages of the last changeset, or of a later one that was not recorded.
             note: describes the last changeset's pages.
         """
-        if pending.is_blank:
-            return False
         fits = pending.restore(note)
+        if pending.is_taken(note):
+            return self._is_for(pending) and self.page_count == pending.page_count
         if fits and (len(pending) == pending.page_count or self._is_for(pending)):
             self.apply(pending)
             return True
-        # A later step begins only when the copying is done.
-        return not fits and self._is_for(pending) and self.page_count == pending.page_count
+        return False
 
     def _is_for(self, pending: Pending) -> bool:
         # A database of 0 bytes has pages of no size.
@@ -168,15 +184,17 @@ class Shadow:
         for page, image in pending.pages():
             self.put(page, image)
         self.resize(pending.page_count)
+        pending.taken()
 
     def clear(self) -> None:
         """Drops the copy."""
         os.ftruncate(self._file, 0)
         self.page_size = self.page_count = 0
 
-    def sync(self) -> None:
-        """Brings the copy to disk, for a clean stop."""
+    def sync(self) -> str:
+        """Brings the copy to disk, for a clean stop; returns its `stamp`."""
         os.fsync(self._file)
+        return stamp(self.path)
 
     def close(self) -> None:
         """Closes the file; idempotent."""
@@ -185,12 +203,32 @@ class Shadow:
             self._file = -1
 
 
+def _write(file: int, data: bytes, offset: int) -> None:
+    # A volume that is almost full takes a part, and refuses only the rest.
+    while data:
+        written = os.pwrite(file, data, offset)
+        data, offset = data[written:], offset + written
+
+
 def _page_size(header: bytes) -> int:
     try:
         return parse_header(header).page_size
     except NotADatabase:
         # What a power cut has left; a shadow without pages fits no note, and is made anew.
         return 0
+
+
+def stamp(path: Path) -> str:
+    """Size and time of a copy, by which a later start can tell that nobody else wrote to it.
+
+    Args:
+        path: the copy.
+
+    Raises:
+        OSError: it is not there.
+    """
+    found = os.stat(path)
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 class OverlayVFS(apsw.VFS):

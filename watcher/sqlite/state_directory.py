@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import time
 from pathlib import Path
 
@@ -26,7 +27,9 @@ def default_directory(database: Path) -> Path:
     """
     digest = hashlib.sha256(os.fsencode(database)).hexdigest()[:16]
     base = platformdirs.user_state_path("sqlite-watcher")
-    return base / f"{database.name[:40]}-{digest}"
+    # Recognisable, but of characters that are the same everywhere.
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", database.name)[:40]
+    return base / f"{name}-{digest}"
 
 
 class StateDirectory:

@@ -171,6 +171,18 @@ class ReaderSupervisor:
             self._on_more()
 
     async def _end_process(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
+        ending = asyncio.create_task(self._ended(process, channel))
+        cancelled = False
+        # No process is left behind, however often the wait for its end is given up.
+        while not ending.done():
+            try:
+                await asyncio.shield(ending)
+            except asyncio.CancelledError:
+                cancelled = True
+        if cancelled:
+            raise asyncio.CancelledError
+
+    async def _ended(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
         await channel.aclose()
         try:
             await asyncio.wait_for(process.wait(), _STOP_SECONDS)
@@ -222,19 +234,21 @@ class ReaderSupervisor:
         return answer
 
     async def _ask(self, question: AskRows | AskMade) -> Rows | Made:
-        async with self._asking:
-            if self._channel is None:
-                raise ReaderStopped("it is being restarted")
-            waiting: asyncio.Future[Rows | Made] = asyncio.get_running_loop().create_future()
-            self._questions[question.id] = waiting
-            self._channel.send(question)
-            try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
-                    return await waiting
-            except TimeoutError:
-                raise ReaderStopped("it does not answer") from None
-            finally:
-                self._questions.pop(question.id, None)
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS), self._asking:
+                return await self._answer(question)
+        except TimeoutError:
+            raise ReaderStopped(f"nothing came within {_ANSWER_SECONDS:g} s") from None
+        finally:
+            self._questions.pop(question.id, None)
+
+    async def _answer(self, question: AskRows | AskMade) -> Rows | Made:
+        if self._channel is None:
+            raise ReaderStopped("it is being restarted")
+        waiting: asyncio.Future[Rows | Made] = asyncio.get_running_loop().create_future()
+        self._questions[question.id] = waiting
+        self._channel.send(question)
+        return await waiting
 
     async def stop(self) -> None:
         """Ends the reader and waits for it; idempotent."""
