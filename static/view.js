@@ -181,7 +181,10 @@ const STATES = {
   corrupt: ["Damaged", "The database is damaged."],
   not_a_database: ["Not a database", "The file is not a SQLite database."],
   unreadable: ["Unreadable", "The database cannot be read."],
-  stopped: ["Stopped", "The reader of the database has stopped."],
+  partial: ["Partial", "Some tables cannot be read; the others are shown."],
+  busy: ["Busy", "The database is being written faster than it can be read."],
+  closed: ["Closed", "The database is closed, and its owner has to open it first."],
+  state_unavailable: ["State full", "The watcher cannot write its own copy of the database."],
 };
 
 /** Shows the connection and what is wrong with the database, in one pill and one banner. */

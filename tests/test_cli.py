@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pty
@@ -226,6 +227,28 @@ def test_a_state_that_another_daemon_holds_is_said(
     assert "--state" in errors
 
 
+def test_tail_runs_beside_serve_with_a_state_of_its_own(
+    serve: StartServer, tail: StartTail, database: MakeDatabase
+) -> None:
+    served = serve(database())
+    printed = tail(served.database, "--snapshot")
+    assert json.loads(printed.lines.next(20))["type"] == "reset"
+    assert printed.ended(signal.SIGINT) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["serve", "tail"])
+def test_a_state_directory_with_other_files_is_refused_and_left_alone(
+    command: str, database: MakeDatabase, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "letter.txt").write_text("Dear Sir or Madam")
+    port = ("--port", "0") if command == "serve" else ()
+    code, errors = ran(command, *port, "--state", state, database())
+    assert (code, is_one_sentence(errors)) == (3, True)
+    assert [path.name for path in state.iterdir()] == ["letter.txt"]
+
+
 def test_a_file_that_may_not_be_read_is_said(
     unprivileged: Sequence[str], database: MakeDatabase, tmp_path: Path
 ) -> None:
@@ -242,6 +265,99 @@ def test_a_state_directory_that_cannot_be_made_is_said(
     (tmp_path / "file").touch()
     code, errors = ran("serve", "--port", "0", "--state", tmp_path / "file" / "state", database())
     assert (code, is_one_sentence(errors)) == (3, True)
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full to print to")
+@pytest.mark.parametrize("options", [("tail", "--snapshot"), ("serve", "--port", "0")])
+def test_an_output_that_cannot_be_written_is_said(
+    options: tuple[str, ...], database: MakeDatabase, tmp_path: Path
+) -> None:
+    command = [*COMMAND, *options, "--state", str(tmp_path / "state"), str(database())]
+    with FULL.open("wb") as full:
+        done = subprocess.run(
+            command,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert done.returncode == 3
+    assert is_one_sentence(done.stderr)
+    assert os.strerror(errno.ENOSPC) in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "tail"])
+def test_a_directory_that_may_not_be_read_is_said_in_one_sentence(
+    command: str, unprivileged: Sequence[str], database: MakeDatabase, tmp_path: Path
+) -> None:
+    path = database()
+    directory = tmp_path / "closed"
+    directory.mkdir()
+    path = path.rename(directory / path.name)
+    directory.chmod(0)
+    port = ("--port", "0") if command == "serve" else ()
+    state = tmp_path / "state"
+    code, errors = ran(command, *port, "--state", state, path, before=unprivileged)
+    directory.chmod(0o700)
+    assert (code, is_one_sentence(errors)) == (3, True)
+    assert "PosixPath" not in errors
+
+
+# File names
+
+
+# Not every name of a file is text; where it must be shown as text, it is shown as far as it is.
+NO_TEXT = os.fsdecode(b"\xff\xfe.db")
+
+
+def test_a_database_whose_name_is_no_text_is_served(
+    serve: StartServer, database: MakeDatabase
+) -> None:
+    served = serve(database(NO_TEXT), "--allow-writes")
+    assert r"\xff\xfe.db" in served.start_line
+    shown = "\ufffd\ufffd.db"
+    with httpx.Client(base_url=served.url, trust_env=False) as http, opened(served) as client:
+        assert json.loads(client.recv())[0]["database"] == shown
+        assert http.get("/").status_code == 200
+        assert http.get("/health").json()["database"] == shown
+        assert http.get("/tables/items/rows").json()["rows"][0]["key"] == {"id": 1}
+        assert http.get("/add/a/b").json() == {"id": 3, "name": "a", "value": "b"}
+        messages = json.loads(client.recv())
+        while messages[-1]["type"] != "changes":
+            messages = json.loads(client.recv())
+        assert messages[-1]["changes"][0]["key"] == {"id": 3}
+    served.stop()
+    assert served.errors.read_text() == ""
+
+
+def test_a_database_whose_name_is_no_text_is_printed(
+    tail: StartTail, database: MakeDatabase
+) -> None:
+    printed = tail(database(NO_TEXT), "--snapshot")
+    assert json.loads(printed.lines.next(20))["type"] == "reset"
+    assert printed.ended(signal.SIGINT) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["serve", "tail"])
+def test_a_missing_file_whose_name_is_no_text_is_said(command: str, tmp_path: Path) -> None:
+    port = ("--port", "0") if command == "serve" else ()
+    code, errors = ran(command, *port, "--state", tmp_path / "state", tmp_path / NO_TEXT)
+    assert (code, is_one_sentence(errors)) == (2, True)
+    assert r"\xff\xfe.db" in errors
+
+
+def test_a_state_directory_whose_name_is_no_text_is_refused(
+    database: MakeDatabase, tmp_path: Path
+) -> None:
+    code, errors = ran("tail", "--state", tmp_path / NO_TEXT, database())
+    assert code == 2
+    assert "--state: the name of the directory is not UTF-8" in errors
+    assert "Traceback" not in errors
 
 
 # The demo database

@@ -78,7 +78,7 @@ class UnknownTable(WatchError):
 
 
 class ReaderStopped(WatchError):
-    """The reader process ended and the request it was working on is lost.
+    """The reader process cannot answer: it ended, or it is busy with something else.
 
     Args:
         detail: what is known of the cause.
@@ -89,7 +89,7 @@ class ReaderStopped(WatchError):
         self.detail = detail
 
     def __str__(self) -> str:
-        return f"the reader process has stopped: {self.detail}"
+        return f"the reader process gives no answer: {self.detail}"
 
 
 class ProtocolError(WatchError):
@@ -134,6 +134,21 @@ class CannotListen(WatchError):
 
     def __str__(self) -> str:
         return f"cannot serve on {self.host} port {self.port}: {self.detail}"
+
+
+class OutputFailed(WatchError):
+    """What should be printed cannot be written, for example because the disk is full.
+
+    Args:
+        detail: what the system says of the cause.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"cannot write to the output: {self.detail}"
 
 
 class ReplicaError(WatchError):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -84,6 +87,9 @@ def watch(
 class Watch:
     """The stream `watch` returns; iterate it, or enter it with `async with`."""
 
+    # Also where the arguments were wrong and `__init__` was not run.
+    _hub: Hub | None = None
+
     def __init__(
         self,
         path: Path,
@@ -102,12 +108,12 @@ class Watch:
         self._state = state
         self._poll = poll
         self._limits = limits
-        self._hub: Hub | None = None
         self._subscription: Subscription | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._remove_state: weakref.finalize[..., Any] | None = None
         self._closed = False
         self._due: deque[ChangeSet] = deque()
-        self._assembler = _Assembler(self._large)
+        self._assembler: _Assembler | None = None
 
     @property
     def status(self) -> Status:
@@ -142,6 +148,7 @@ class Watch:
         if self._subscription is None:
             await self._start()
         assert self._subscription is not None
+        assert self._assembler is not None
         while not self._due:
             try:
                 messages = await self._subscription.next()
@@ -154,59 +161,98 @@ class Watch:
     async def _start(self) -> None:
         if self._subscription is not None:
             return
-        hub = Hub(
-            self._path,
-            state=self._state or self._temporary_state(),
-            poll=self._poll,
-            limits=self._limits,
-        )
-        await hub.__aenter__()
-        self._hub = hub
+        state = self._state or Path(tempfile.mkdtemp(prefix="sqlite-watcher-"))
+        hub = Hub(self._path, state=state, poll=self._poll, limits=self._limits)
+        if self._state is None:
+            # With the hub, which outlives a stream that nobody closes, or at the program's end.
+            self._remove_state = weakref.finalize(hub, shutil.rmtree, state, ignore_errors=True)
+        self._hub, self._loop = hub, asyncio.get_running_loop()
+        self._assembler = _Assembler(partial(_large, hub))
+        _open[hub] = None
         try:
+            await hub.__aenter__()
             self._subscription = hub.subscribe(
                 since=self._since, snapshot=self._snapshot, tables=self._tables
             )
         except BaseException:
-            await self.aclose()
+            await self._end()
             raise
-
-    def _temporary_state(self) -> Path:
-        directory = tempfile.mkdtemp(prefix="sqlite-watcher-")
-        # Also where the stream is never closed, and at the interpreter's exit.
-        self._remove_state = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
-        return Path(directory)
-
-    def _large(self, value: LargeValue) -> Value:
-        assert self._hub is not None
-        found = self._hub.value(value.sha256)
-        if found is None:
-            raise ProtocolError(f"the large value {value.sha256} is no longer kept")
-        kind, data = found
-        return data.decode() if kind == "text" else data
 
     async def aclose(self) -> None:
         """Stops watching and ends the iteration; idempotent."""
         self._closed = True
+        await self._end()
+
+    async def _end(self) -> None:
         if self._subscription is not None:
             self._subscription.close()
         hub, self._hub = self._hub, None
         if hub is not None:
-            await hub.aclose()
-        if self._remove_state is not None:
-            self._remove_state()
+            await _close(hub, self._remove_state)
 
     def __del__(self) -> None:
-        if self._hub is not None and self._hub.reader_pid is not None:
-            with suppress(RuntimeError):
-                warnings.warn(
-                    f"{self!r} was not closed", ResourceWarning, stacklevel=1, source=self
-                )
+        # A `break` leaves a bare `async for` without any way to wait for the end of the watching.
+        hub, loop = self._hub, self._loop
+        if hub is None or loop is None or hub.closed:
+            return
+        if not loop.is_closed():
+            _close_soon(loop, hub, self._remove_state)
+        elif hub.reader_pid is None:
+            return  # its end came with that of the loop
+        else:
+            with suppress(ProcessLookupError):
+                os.kill(hub.reader_pid, signal.SIGTERM)
+            del _open[hub]
+        warnings.warn(
+            f"the watching of {self._path} was not closed; leave the iteration only within "
+            "`async with watch(...) as stream`, or await its aclose()",
+            ResourceWarning,
+            stacklevel=1,
+            source=self,
+        )
+
+
+# The hubs of all streams, each with the task that closes it where nobody else does. An event loop
+# refers to its tasks weakly: without this a hub would be collected with its stream, at work.
+_open: dict[Hub, asyncio.Task[None] | None] = {}
+
+
+def _close_soon(
+    loop: asyncio.AbstractEventLoop, hub: Hub, remove_state: Callable[[], object] | None
+) -> None:
+    def begin() -> None:
+        _open[hub] = loop.create_task(_close(hub, remove_state))
+
+    with suppress(RuntimeError):  # another thread has closed the loop meanwhile
+        # The garbage collector may run in any thread.
+        loop.call_soon_threadsafe(begin)
+
+
+async def _close(hub: Hub, remove_state: Callable[[], object] | None) -> None:
+    with ExitStack() as stack:
+        if remove_state is not None:
+            stack.callback(remove_state)
+        stack.callback(_open.pop, hub, None)
+        await hub.aclose()
+
+
+def _large(hub: Hub, value: LargeValue) -> Value:
+    found = hub.value(value.sha256)
+    if found is None:
+        raise ProtocolError(f"the large value {value.sha256} is no longer kept")
+    kind, data = found
+    return data.decode() if kind == "text" else data
 
 
 class _Assembler:
-    """Makes changesets of messages: joins parts, marks what follows a reset."""
+    """Makes changesets of messages: joins parts, marks what follows a reset.
 
-    def __init__(self, large: Any) -> None:
+    Args:
+        large: fetches a large value. It must not refer to the stream, which has to end as soon as
+            nobody holds it and so must be part of no cycle.
+    """
+
+    def __init__(self, large: Callable[[LargeValue], Value]) -> None:
         self._large = large
         self._parts: list[Change | SchemaChange] = []
         self._reset: ResetReason | None = None

@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from watcher.hub import Hub
 from watcher.web import create_app
-from watcher.web.protocol import GuardedWebSocket
+from watcher.web.protocol import GuardedHttp, GuardedWebSocket
 
 MakeApp = Callable[[Hub], ASGIApp]
 
@@ -130,6 +130,7 @@ class Service:
         async with Hub(self.database, state=self._state) as hub:
             config = uvicorn.Config(
                 self._make_app(hub),
+                http=GuardedHttp,
                 ws=GuardedWebSocket,
                 ws_max_size=65536,
                 ws_per_message_deflate=False,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any
@@ -383,3 +384,78 @@ def test_a_write_in_wal_mode_leaves_the_mode_and_reads_back(tmp_path: Path) -> N
     assert add(path, "w", None) == (3, "w", None)
     assert stored(path)[-1] == (3, "w", None)
     assert path.read_bytes()[18:20] == b"\2\2"
+
+
+# Waiting for other programs
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a program that wants to read would be turned away."""
+    with contextlib.closing(sqlite3.connect(path, timeout=0)) as connection:
+        try:
+            connection.execute("SELECT * FROM items").fetchall()
+        except sqlite3.OperationalError:
+            return True
+    return False
+
+
+def test_a_commit_waits_until_readers_have_ended(tmp_path: Path) -> None:
+    path = make_database(tmp_path / "a.db")
+
+    async def written() -> Any:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM items").fetchall()
+            writing = asyncio.ensure_future(Items(path).add("a", "b"))
+            # A commit that waits keeps new readers out, and is tried more than once.
+            while not is_locked(path):
+                await asyncio.wait((writing,), timeout=0.01)
+            await asyncio.wait((writing,), timeout=3 * items_module._WAIT_AT_ONCE)
+            assert not writing.done()
+            reader.execute("COMMIT")
+        return await writing
+
+    assert run(written()) == (3, "a", "b")
+    assert stored(path)[-1] == (3, "a", "b")
+
+
+def test_a_write_waits_until_another_program_has_written(tmp_path: Path) -> None:
+    path = make_database(tmp_path / "a.db")
+
+    async def written() -> Any:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            writing = asyncio.ensure_future(Items(path).add("a", "b"))
+            await asyncio.wait((writing,), timeout=3 * items_module._WAIT_AT_ONCE)
+            assert not writing.done()
+            other.execute("INSERT INTO items VALUES (3, 'other', NULL)")
+            other.execute("COMMIT")
+        return await writing
+
+    assert run(written()) == (4, "a", "b")
+
+
+@pytest.mark.parametrize("busy", ["another-program", "its-own-trigger"])
+def test_a_write_that_is_cancelled_ends_at_once(tmp_path: Path, busy: str) -> None:
+    endless = (
+        "CREATE TRIGGER t AFTER INSERT ON items BEGIN UPDATE items SET value = (WITH RECURSIVE "
+        "n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n); END;"
+    )
+    path = make_database(tmp_path / "a.db", endless if busy == "its-own-trigger" else "")
+    before = stored(path)
+
+    async def cancelled(other: sqlite3.Connection) -> float:
+        if busy == "another-program":
+            other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.ensure_future(Items(path).add("a", "b"))
+        await asyncio.wait((writing,), timeout=2 * items_module._WAIT_AT_ONCE)
+        began = time.monotonic()
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        return time.monotonic() - began
+
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        # Once the wait that SQLite is in, and the time a busy machine may need.
+        assert run(cancelled(other)) < items_module._WAIT_AT_ONCE + 0.9
+    assert stored(path) == before

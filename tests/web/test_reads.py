@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import httpx
@@ -11,6 +13,7 @@ from starlette.types import ASGIApp
 
 from tests.web.service import Service, receive_until, run_service
 from watcher.hub import Hub
+from watcher.sqlite import supervisor
 from watcher.web import create_app
 
 
@@ -167,3 +170,28 @@ def test_a_mounted_application_signs_visitors_in_below_its_mount_point(tmp_path:
         assert answer.headers["location"] == "/live/"
         assert "Path=/live/" in answer.headers["set-cookie"]
         assert http.get("/health").status_code == 200
+
+
+def test_rows_that_the_reader_does_not_give_in_time_are_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_ANSWER_SECONDS", 0.2)
+    hubs: list[Hub] = []
+
+    def make_app(hub: Hub) -> ASGIApp:
+        hubs.append(hub)
+        return create_app(hub)
+
+    with (
+        run_service(tmp_path, make_app=make_app) as service,
+        httpx.Client(base_url=service.url, trust_env=False) as http,
+    ):
+        reader = hubs[0].reader_pid
+        assert reader is not None
+        os.kill(reader, signal.SIGSTOP)
+        answer = http.get("/tables/items/rows")
+        os.kill(reader, signal.SIGCONT)
+        assert answer.status_code == 503
+        assert "gives no answer" in answer.json()["detail"]
+        assert answer.headers["retry-after"] == "1"
+        assert http.get("/tables/items/rows").status_code == 200

@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection
 
 from tests.web.service import Service, receive_until, run_service
 from watcher.hub import Message
-from watcher.web.protocol import GuardedWebSocket
+from watcher.web.protocol import GuardedHttp, GuardedWebSocket
 from watcher.web.socket import BadParameter, StreamRequest, frames
 
 
@@ -278,3 +278,98 @@ def test_a_connection_that_stands_still_is_dropped(
         wait_for(lambda: health(service)["clients"] == 2)
         change_until(service, client, 1)
         wait_for(lambda: service.open_connections() == 1)
+
+
+def handshake(
+    service: Service, target: bytes = b"/ws", *further: bytes, host: bytes | None = None
+) -> tuple[int, bytes]:
+    """Asks for a WebSocket in so many bytes; the status and the whole answer."""
+    lines = (
+        b"Host: " + (host or service.host.encode()),
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *further,
+    )
+    return service.raw(b"\r\n".join((b"GET " + target + b" HTTP/1.1", *lines, b"", b"")))
+
+
+@pytest.mark.parametrize(
+    ("target", "further", "status"),
+    [
+        (b"/ws?since=" + b"x" * 9000, [], 414),
+        (b"/ws", [b"X-Long: " + b"x" * 9000], 431),
+        (b"/ws", [b"X-Many: x"] * 200, 431),
+        (b"/ws", [b"Content-Length: 5"], 400),
+    ],
+    ids=["long-address", "long-header", "many-headers", "body"],
+)
+def test_a_handshake_that_cannot_be_taken_is_answered_and_closed(
+    service: Service,
+    caplog: pytest.LogCaptureFixture,
+    target: bytes,
+    further: list[bytes],
+    status: int,
+) -> None:
+    assert handshake(service, target, *further)[0] == status
+    wait_for(lambda: service.open_connections() == 0)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("host", "further", "status"),
+    [(None, [b"Origin: http://evil.example"], 403), (b"evil.example", [], 421)],
+)
+def test_a_refused_handshake_is_no_error_of_the_server(
+    service: Service,
+    caplog: pytest.LogCaptureFixture,
+    host: bytes | None,
+    further: list[bytes],
+    status: int,
+) -> None:
+    before = service.open_tasks()
+    answered, text = handshake(service, b"/ws", *further, host=host)
+    assert answered == status
+    assert text.endswith(b'."}')
+    wait_for(lambda: service.open_connections() == 0 and service.open_tasks() <= before)
+    assert caplog.messages == []
+
+
+HALF = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgr"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "earlier"), [(b"", 0), (b"\r\n", 0), (HALF, 0), (b"\r\n", 1), (HALF, 1)]
+)
+def test_a_request_that_is_not_gone_on_with_is_closed(
+    service: Service, monkeypatch: pytest.MonkeyPatch, beginning: bytes, earlier: int
+) -> None:
+    monkeypatch.setattr(GuardedHttp, "head_limit", 0.3)
+    complete = b"GET /health HTTP/1.1\r\nHost: " + service.host.encode() + b"\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+        client.sendall(complete * earlier + beginning)
+        answer = b""
+        while chunk := client.recv(65536):
+            answer += chunk
+    assert answer.count(b"HTTP/1.1 200") == earlier
+
+
+def test_a_websocket_and_a_kept_connection_outlast_the_limit_of_requests(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GuardedHttp, "head_limit", 0.2)
+    with (
+        service.websocket() as client,
+        httpx.Client(base_url=service.url, trust_env=False) as kept,
+        socket.create_connection(("127.0.0.1", service.port)) as late,
+    ):
+        receive_until(client, "ready")
+        assert kept.get("/health").status_code == 200
+        # The last of the three has been closed for its limit: that of the others is over too.
+        assert late.recv(1) == b""
+        connections = service.open_connections()
+        assert kept.get("/health").status_code == 200
+        assert service.open_connections() == connections
+        execute(service.database, "UPDATE items SET value = 'later' WHERE id = 1")
+        receive_until(client, "changes")

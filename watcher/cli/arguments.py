@@ -119,7 +119,7 @@ def _add_tail_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state",
-        type=Path,
+        type=_state,
         metavar="DIR",
         help="where the private copy and the history are kept "
         "(default: a directory for each database in the user's state directory)",
@@ -150,6 +150,13 @@ def checked_token(text: str) -> str:
     return text
 
 
+def _state(text: str) -> Path:
+    # The history in it is opened by a name that is text, unlike the database.
+    if text.encode(errors="replace").decode() != text:
+        raise argparse.ArgumentTypeError("the name of the directory is not UTF-8")
+    return Path(text)
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -165,4 +172,6 @@ def _names(text: str) -> list[str]:
         (names,) = csv.reader([text], strict=True)
     except (csv.Error, ValueError) as error:
         raise argparse.ArgumentTypeError(f"not a list of names: {text!r}") from error
+    if not names:
+        raise argparse.ArgumentTypeError("it names no table")
     return names

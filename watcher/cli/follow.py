@@ -16,7 +16,7 @@ async def follow(options: argparse.Namespace) -> None:
 
     Raises:
         Refusal: there is nowhere to print to.
-        WatchError: the database or the state cannot be used.
+        WatchError: the database, the state or the output cannot be used.
     """
     if sys.stdout is None:
         raise Refusal(USAGE, "standard output is closed, there is nowhere to print to")

@@ -15,6 +15,7 @@ from watcher.errors import (
     CannotListen,
     DatabaseUnavailable,
     MalformedPosition,
+    OutputFailed,
     StateUnavailable,
     UnknownTable,
     WatchError,
@@ -63,15 +64,22 @@ def run(program: str, command: Command, *arguments: Any) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 0
     except BrokenPipeError:
-        # The reader of our output has seen enough; what Python still holds for it is dropped.
-        with contextlib.suppress(OSError, AttributeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has seen enough.
+        _drop_output()
         return 0
     except (Refusal, WatchError) as error:
+        if isinstance(error, OutputFailed):
+            _drop_output()
         refusal = _refusal(error)
         print(f"{program}: {printable(refusal.sentence)}", file=sys.stderr)
         return refusal.code
     return 0
+
+
+def _drop_output() -> None:
+    """Lets go of what Python still holds to be printed, and would try again at the exit."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def _until_signal(command: Command, *arguments: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -17,9 +19,9 @@ from watcher.cli.demo import ensure_demo_database
 from watcher.cli.listen import Listener
 from watcher.cli.run import ENVIRONMENT, USAGE, Refusal, on_signal
 from watcher.hub import Hub
-from watcher.sinks.stdout import printable
+from watcher.sinks.stdout import output_failures, printable
 from watcher.web import create_app
-from watcher.web.protocol import GuardedWebSocket
+from watcher.web.protocol import GuardedHttp, GuardedWebSocket
 
 
 class _Server(uvicorn.Server):
@@ -36,8 +38,20 @@ class _Server(uvicorn.Server):
 
     def stop(self) -> None:
         """Ends serving; called again, without waiting for clients."""
+        # Until the process ends: the requests cut short report only after the server has ended.
+        logging.getLogger("uvicorn.error").addFilter(_is_no_expected_end)
         self.force_exit = self.should_exit
         self.should_exit = True
+
+
+def _is_no_expected_end(record: logging.LogRecord) -> bool:
+    """Whether a record is about more than a request that the end of the server cuts short.
+
+    uvicorn counts them in one record, and takes the end of each for an error of the application.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    cut_short = isinstance(error, asyncio.CancelledError)
+    return not cut_short and not record.getMessage().startswith("Cancel ")
 
 
 async def serve(options: argparse.Namespace, demo_directory: Path) -> None:
@@ -45,7 +59,7 @@ async def serve(options: argparse.Namespace, demo_directory: Path) -> None:
 
     Raises:
         Refusal: an argument cannot be used, or the demo database cannot be made.
-        WatchError: the address, the database or the state cannot be used.
+        WatchError: the address, the database, the state or the output cannot be used.
     """
     token = options.token or _environment_token()
     with contextlib.closing(
@@ -55,11 +69,15 @@ async def serve(options: argparse.Namespace, demo_directory: Path) -> None:
         async with Hub(path, state=options.state, poll=options.poll) as hub:
             server = _Server(_server_config(_application(hub, options, token, listener)))
             on_signal(server.stop)
-            print(
-                f"Watching {printable(str(hub.path))}, shown at {listener.url} (Ctrl-C stops it)",
-                flush=True,
+            _print(
+                f"Watching {printable(str(hub.path))}, shown at {listener.url} (Ctrl-C stops it)"
             )
             await server.serve(sockets=listener.sockets)
+
+
+def _print(sentence: str) -> None:
+    with output_failures():
+        print(sentence, flush=True)
 
 
 def _application(
@@ -79,14 +97,15 @@ def _application(
 def _server_config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",
+        http=GuardedHttp,
         ws=GuardedWebSocket,
         ws_max_size=65536,
         # Compression costs more time than it saves on the way to a client this near.
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        # Its warnings are about malformed requests, which any page in any browser can send.
+        log_level="error",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=1,

@@ -7,6 +7,7 @@ values pass `printable`, so that a stored escape sequence is shown instead of ob
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import select
@@ -17,6 +18,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from watcher.changes import InvalidText, LargeValue, Op, Value
+from watcher.errors import OutputFailed
 from watcher.hub import Subscription
 from watcher.wire import Message, decode_json, decode_value
 
@@ -49,12 +51,14 @@ class Output:
 
         Raises:
             BrokenPipeError: nobody reads the other end any more.
+            OutputFailed: it cannot be written for another reason.
         """
         rest = memoryview(data)
         while rest:
             if self._waits:
                 await self._ready()
-            rest = rest[os.write(self._descriptor, rest[: select.PIPE_BUF]) :]
+            with output_failures():
+                rest = rest[os.write(self._descriptor, rest[: select.PIPE_BUF]) :]
 
     def on_hangup(self, callback: Callable[[], object]) -> None:
         """Calls `callback` as soon as the reading end of a pipe is closed.
@@ -81,6 +85,20 @@ class Output:
             await ready.wait()
         finally:
             loop.remove_writer(self._descriptor)
+
+
+@contextlib.contextmanager
+def output_failures() -> Iterator[None]:
+    """Turns what the system says of a failed write into `OutputFailed`.
+
+    A reader that has gone is no failure: `BrokenPipeError` passes.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(error.strerror or str(error)) from error
 
 
 class JsonLines:
@@ -128,6 +146,7 @@ async def tail(
 
     Raises:
         BrokenPipeError: nobody reads the output any more.
+        OutputFailed: the output cannot be written.
         HubClosed: the hub was shut down.
     """
     while True:
@@ -138,11 +157,17 @@ async def tail(
 
 
 def printable(text: str) -> str:
-    """Escapes every character that a terminal might obey or hide, bidirectional marks included."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )
+    """Escapes every character that a terminal might obey or hide, bidirectional marks included.
+
+    Bytes of a file name that are not UTF-8 are shown as bytes.
+    """
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # how Python holds such a byte
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode("ascii")
 
 
 def _notices(messages: Sequence[Message]) -> Iterator[str]:

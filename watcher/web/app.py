@@ -20,6 +20,7 @@ from watcher.web.rawpath import Anything
 from watcher.web.reads import read_routes
 from watcher.web.signin import sign_in_routes
 from watcher.web.socket import SEND_TIMEOUT, stream
+from watcher.web.stopping import Stopping
 from watcher.web.writes import write_routes
 
 _DESCRIPTION = """Row-level changes of a SQLite file, as they are committed by any program.
@@ -74,4 +75,4 @@ def create_app(
         await stream(hub, websocket, send_timeout=send_timeout)
 
     add_page(app)
-    return Access(BodyLimit(app), names=Names(hosts), credential=credential)
+    return Access(Stopping(BodyLimit(app)), names=Names(hosts), credential=credential)

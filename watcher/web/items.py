@@ -7,7 +7,9 @@ reaches clients as any other program's commit does, through the watcher.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +26,10 @@ BUSY_TIMEOUT = 5.0
 """Seconds to wait for other writers."""
 RUN_TIMEOUT = 10.0
 """Seconds the statements of one write may run; a trigger may loop without end."""
+
+# Seconds that SQLite's own wait for other writers may keep the thread, and between two of them.
+_WAIT_AT_ONCE = 0.1
+_PAUSE = 0.01
 
 _INSERT = "INSERT INTO main.items(name, value) VALUES (?, ?)"
 _INSERTED = "SELECT id, name, value FROM main.items WHERE rowid = last_insert_rowid()"
@@ -104,22 +110,53 @@ class Items:
 async def _transaction(uri: str) -> AsyncIterator[aiosqlite.Connection]:
     """One write transaction: committed at the end, rolled back by closing where it fails."""
     try:
-        async with aiosqlite.connect(
-            uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
-        ) as connection:
+        async with (
+            aiosqlite.connect(
+                uri, uri=True, timeout=_WAIT_AT_ONCE, isolation_level=None
+            ) as connection,
+            _stoppable(connection),
+        ):
             connection.text_factory = _text
-            deadline = time.monotonic() + BUSY_TIMEOUT + RUN_TIMEOUT
-            await connection.set_progress_handler(
-                lambda: time.monotonic() > deadline, _LOOKS_BETWEEN
-            )
             # A checkpoint would make the watcher's log start over more often.
             await connection.execute("PRAGMA wal_autocheckpoint=0")
             await connection.execute("PRAGMA trusted_schema=0")
-            await connection.execute("BEGIN IMMEDIATE")
+            await _when_free(connection, "BEGIN IMMEDIATE")
             yield connection
-            await connection.execute("COMMIT")
+            await _when_free(connection, "COMMIT")
     except (sqlite3.DatabaseError, sqlite3.DataError) as error:
         raise _refusal(error) from error
+
+
+@asynccontextmanager
+async def _stoppable(connection: aiosqlite.Connection) -> AsyncIterator[None]:
+    """Ends a statement that runs too long, or whose task is cancelled.
+
+    The statement runs in a thread, which closing the connection would wait for.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT + RUN_TIMEOUT
+    cancelled = threading.Event()
+    await connection.set_progress_handler(
+        lambda: cancelled.is_set() or time.monotonic() > deadline, _LOOKS_BETWEEN
+    )
+    try:
+        yield
+    except asyncio.CancelledError:
+        cancelled.set()
+        raise
+
+
+async def _when_free(connection: aiosqlite.Connection, statement: str) -> None:
+    """Waits for other writers here and not in SQLite, where a cancellation would not be seen."""
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            await connection.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        # SQLite does not wait at all where it sees no use in it.
+        await asyncio.sleep(_PAUSE)
 
 
 async def _one(
@@ -138,10 +175,14 @@ def _text(data: bytes) -> str | InvalidText:
 
 
 def _refusal(error: sqlite3.Error) -> WriteRefused:
-    # An error that Python's module raises by itself carries no code of SQLite's.
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    detail, temporary = _REFUSALS.get(code, (f"The database refuses the write: {error}.", False))
+    refused = (f"The database refuses the write: {error}.", False)
+    detail, temporary = _REFUSALS.get(_code(error), refused)
     return WriteRefused(detail, temporary=temporary)
+
+
+def _code(error: sqlite3.Error) -> int:
+    # An error that Python's module raises by itself carries no code of SQLite's.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 _REFUSALS = {

@@ -15,6 +15,7 @@ from watcher.web.items import WriteRefused
 from watcher.web.rawpath import PathError
 
 _MAX_DETAIL = 300
+_RETRY = {"retry-after": "1"}
 _SENTENCES = {404: "There is nothing at this address.", 405: "This address has no such method."}
 
 
@@ -82,13 +83,13 @@ async def _path(_: Request, error: Exception) -> JSONResponse:
 async def _write(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, WriteRefused)
     if error.temporary:
-        return _answer(503, str(error), {"retry-after": "1"})
+        return _answer(503, str(error), _RETRY)
     return _answer(409, str(error))
 
 
 def _with_status(status: int) -> Any:
     async def handler(_: Request, error: Exception) -> JSONResponse:
-        return _answer(status, str(error))
+        return _answer(status, str(error), _RETRY if status == 503 else None)
 
     return handler
 

@@ -1,16 +1,57 @@
-"""uvicorn's WebSocket protocol with two limits that an application behind it cannot set.
+"""uvicorn's two protocols with limits and answers that an application behind them cannot give.
 
 A client that stops reading keeps its connection for ever: the application gives up and returns,
 but the transport closes only after its buffer is empty. And control frames and empty fragments
-never become messages, so the application cannot count them. Pass `ws=GuardedWebSocket` to uvicorn.
+never become messages, so the application cannot count them. A handshake that cannot be read never
+reaches it, nor does a request that is begun and not gone on with. Pass `http=GuardedHttp` and
+`ws=GuardedWebSocket` to uvicorn.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class GuardedHttp(H11Protocol):
+    """Closes connections whose request, which may ask for a WebSocket, does not become complete."""
+
+    head_limit: ClassVar[float] = 10.0
+    """Seconds a client may take for a request without its body."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """From now on the client has `head_limit` seconds."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Looks whether a request is complete, or another one has begun."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_timer()
+        elif self._waiting is None:
+            self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whichever side."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _wait_for_head(self) -> None:
+        self._waiting = self.loop.call_later(self.head_limit, self.timeout_keep_alive_handler)
+
+    def _stop_timer(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
 
 class GuardedWebSocket(WebSocketsSansIOProtocol):
@@ -49,8 +90,25 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         self._received += len(data)
         if self._received > self.inbound_limit:
             self._close_flooding()
-        else:
-            super().data_received(data)
+            return
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.close_sent:
+            self._refuse_handshake()
+
+    async def send(self, message: Any) -> None:
+        """Sends what the application says."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            # The refusal is the end of the handshake; without this it would be logged as an error.
+            self.handshake_complete = True
+
+    def _refuse_handshake(self) -> None:
+        """Answers a request that websockets cannot take: uvicorn would leave it unanswered."""
+        self.handshake_complete = self.close_sent = True
+        # Where it can, websockets has prepared the answer, such as 414 for too long an address.
+        answer = b"".join(self.conn.data_to_send()) or _BAD_REQUEST
+        self.transport.write(answer)
+        self.transport.close()
 
     def _close_flooding(self) -> None:
         if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
