@@ -248,6 +248,18 @@ def test_history_is_bounded(
         assert reader.head().position == newest
 
 
+def test_large_values_count_as_history(tmp_path: Path) -> None:
+    """They lie beside the stream, and are bounded with it; a new writer counts the same."""
+    for number in range(12):
+        with opened(tmp_path, Limits(bytes=3 * LARGE)) as history:
+            append(history, [insert(number, bytes([number]) * LARGE)])
+    kept = [entry.position.offset for entry in entries(tmp_path)]
+    assert kept == list(range(kept[0], 13))
+    assert 1 <= len(kept) <= 3
+    with closing(sqlite3.connect(tmp_path / "state.db")) as db:
+        assert db.execute("SELECT count(*) FROM large").fetchone() == (len(kept),)
+
+
 @pytest.mark.parametrize("limits", [Limits(changesets=0), Limits(bytes=0), Limits(seconds=-1)])
 def test_the_newest_changeset_is_kept_whatever_its_size(tmp_path: Path, limits: Limits) -> None:
     """A changeset beyond every limit is kept whole until the next one."""
