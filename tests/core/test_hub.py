@@ -112,6 +112,42 @@ def test_the_present_is_when_one_subscribes(database: MakeDatabase, write: Write
     run(path, scenario)
 
 
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_client_gets_ready_under_steady_writes(
+    snapshot: bool, database: MakeDatabase, write: Write
+) -> None:
+    """Live is who has all there was at one moment, though something has come since."""
+    path = database(mode="wal")
+
+    async def scenario(hub: Hub) -> None:
+        before = str(hub.head.position)
+        writing = asyncio.create_task(_keep_writing(path, write))
+        try:
+            since = None if snapshot else before
+            with hub.subscribe(since=since, snapshot=snapshot) as subscription:
+                while True:
+                    messages = await subscription.next()
+                    if any(message.type == "ready" for message in messages):
+                        break
+                    # Whatever was sent, there is something new before the next look.
+                    await _something_new(hub, hub.head.offset)
+        finally:
+            writing.cancel()
+
+    run(path, scenario)
+
+
+async def _something_new(hub: Hub, offset: int) -> None:
+    await until(hub, lambda: hub.head.offset > offset)
+
+
+async def _keep_writing(path: Path, write: Write) -> None:
+    number = 0
+    while True:
+        number += 1
+        await asyncio.to_thread(write, path, f"UPDATE items SET value={number} WHERE id=1")
+
+
 def test_content_comes_between_reset_and_ready(database: MakeDatabase) -> None:
     """Definitions first, then every row once, in parts without position; `ready` carries one."""
     path = database(sql=ITEMS + MANY + "CREATE TABLE empty(x);")

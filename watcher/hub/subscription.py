@@ -158,10 +158,14 @@ class Subscription:
         if found:
             self._place = found[-1][0].seq
             self._position = str(found[-1][0].position)
-        elif not self._ready:
+        # Not only when nothing comes: under steady writes that would be never.
+        if not self._ready and (not found or self._is_at(self._hub.head.offset)):
             self._ready = True
             messages.append(wire.ready_message(self._position))
         return messages
+
+    def _is_at(self, offset: int) -> bool:
+        return self._place >= sequence(offset, None)
 
     def _filtered(self, entry: Entry, message: Message) -> list[Message]:
         if self._tables is None:
@@ -226,8 +230,8 @@ class Subscription:
         Returns:
             The messages, and whether these were all: there may be more than memory should hold.
         """
-        until = None if position is None else sequence(position.offset, None)
-        found = self._hub.after(self._epoch, self._place, until=until)
+        target = self._hub.head.offset if position is None else position.offset
+        found = self._hub.after(self._epoch, self._place, until=sequence(target, None))
         if position is not None and position.epoch != self._epoch:
             found = ResetReason.UNKNOWN_EPOCH
         if isinstance(found, ResetReason):
@@ -239,7 +243,7 @@ class Subscription:
                 return [*messages, *self._begin_anew(ResetReason.START)], False
             messages += [_without_position(m) for m in self._filtered(entry, message)]
             self._place, self._position = entry.seq, str(entry.position)
-        return messages, not found
+        return messages, not found or self._is_at(target)
 
 
 def _without_position(message: Message) -> Message:
