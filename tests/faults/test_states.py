@@ -16,7 +16,7 @@ from tests.faults.watched import Watched
 from tests.oracle.contents import integrity
 from watcher.errors import DatabaseUnavailable
 from watcher.history import HistoryWriter, Limits
-from watcher.sqlite.capture import RawCapture
+from watcher.sqlite.capture import NotQuiet, RawCapture
 from watcher.sqlite.files import DatabaseFiles
 from watcher.sqlite.reader import Reader
 
@@ -260,6 +260,29 @@ def reader_of(path: Path, state: Path) -> Iterator[Reader]:
     finally:
         reader.close()
         history.close()
+
+
+def test_many_short_locks_are_told_from_one_long_one(
+    database: MakeDatabase, state: Path, program: StartProgram
+) -> None:
+    """A lock under which the file stands still is `locked`, one under which it changes `busy`."""
+    path = database()
+    writer = program(path)
+
+    def reason() -> str:
+        with pytest.raises(NotQuiet) as caught:
+            reader.step()
+        return caught.value.reason
+
+    with reader_of(path, state) as reader:
+        assert reader.step()
+        # Written once, so that there is something to look at.
+        writer.run("UPDATE items SET value='1'", "BEGIN EXCLUSIVE")
+        assert (reason(), reason()) == ("writing", "writing")
+        writer.run("UPDATE items SET value='2'", "COMMIT", "BEGIN EXCLUSIVE")
+        assert (reason(), reason()) == ("changed", "writing")
+        writer.run("COMMIT")
+        assert reader.step()
 
 
 def test_a_corrupt_file_stays_corrupt_however_often_one_looks(

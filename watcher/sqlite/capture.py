@@ -125,6 +125,8 @@ class RawCapture:
         self._log = Log(files.log)
         self._seen: tuple[object, ...] | None = None
         self._index_misfits_since: float | None = None
+        # The main file as it was when it was found locked.
+        self._locked: Identity | None = None
 
     def changed(self) -> bool:
         """Compares file times and the committed end of the log with those of the last state."""
@@ -184,19 +186,25 @@ class RawCapture:
         if not can_tell and _is_fresh(main):
             raise NotQuiet("fresh")
         if self._files.writer_is_writing():
-            raise NotQuiet("writing")
+            raise NotQuiet(self._what_is_written(main))
         self._require_no_hot_journal()
         page_count = header.page_count or -(-main.size // header.page_size)
         pending.begin(header.page_size)
         pending.page_count = page_count
         compare_file(self._files.main, page_count, shadow, pending, lambda _page: None)
         self._require_untouched(header, main, can_tell=can_tell)
+        self._locked = None
         counter = header.change_counter
         return Captured(
             header.page_size,
             page_count,
             Mark("rollback", self._files.main.opening, counter),
         )
+
+    def _what_is_written(self, main: Identity) -> str:
+        # A lock that is held while the file changes is many short ones.
+        before, self._locked = self._locked, main
+        return "writing" if before is None or before == main else "changed"
 
     def _require_no_hot_journal(self) -> None:
         self._files.journal.refresh()

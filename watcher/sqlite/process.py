@@ -51,6 +51,7 @@ _log = logging.getLogger(__name__)
 _FALLBACK_POLL_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS = 0.0005
 _LONGEST_PAUSE_SECONDS = 0.05
+_BUSY_PAUSE_SECONDS = 0.005
 _FIRST_FOLLOW_UP_SECONDS = 0.0001
 _LONGEST_FOLLOW_UP_SECONDS = 0.05
 # A file that is not quiet for so long is worth a word.
@@ -92,6 +93,7 @@ class ReaderProcess:
         self._status: Status | None = None
         self._restless_since: float | None = None
         self._pause = _FIRST_PAUSE_SECONDS
+        self._busy_until = 0.0
         self._follow_up = self._poll
 
     async def watch(self) -> None:
@@ -149,9 +151,14 @@ class ReaderProcess:
     def _not_quiet(self, error: NotQuiet) -> float:
         now = time.monotonic()
         self._restless_since = self._restless_since or now
+        if error.reason == "changed":
+            self._busy_until = now + _PATIENCE_SECONDS
+        is_busy = error.reason in {"changed", "writing"} and now < self._busy_until
         if now - self._restless_since > _PATIENCE_SECONDS:
-            self._report(*_NOT_QUIET[error.reason], behind=True)
-        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+            self._report(*_NOT_QUIET["changed" if is_busy else error.reason], behind=True)
+        # Between two commits of a busy writer there is little time, and that is to be met.
+        longest = _BUSY_PAUSE_SECONDS if is_busy else _LONGEST_PAUSE_SECONDS
+        pause, self._pause = self._pause, min(2 * self._pause, longest)
         return pause
 
     def _report(self, state: str, detail: str, *, behind: bool = False) -> None:
