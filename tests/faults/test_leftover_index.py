@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import MakeDatabase
 from tests.faults.conftest import StartProgram
-from tests.faults.test_states import follow
+from tests.faults.following import follow
+from tests.faults.test_states import reader_of
 from tests.faults.watched import Watched
 
 EXCLUSIVE = ("PRAGMA locking_mode=EXCLUSIVE", "UPDATE items SET value='first' WHERE id=1")
@@ -42,6 +43,22 @@ def test_a_writer_with_an_index_of_its_own_is_followed(
         writer.close()
 
     follow(path, state, steps)
+
+
+def test_where_no_index_counts_commits_none_are_counted(
+    database: MakeDatabase, state: Path, program: StartProgram
+) -> None:
+    """The number of a log that was opened once is none of a wal-index that was opened once."""
+    path = database(mode="wal")
+    killed_writer(path, program)
+    with reader_of(path, state) as reader:
+        assert reader.step()
+        assert reader._mark is None
+        writer = program(path)
+        writer.run("UPDATE items SET value='counted from here'")
+        assert reader.step()
+        assert reader._mark is not None
+        assert reader._mark.kind == "wal"
 
 
 def test_the_log_of_a_killed_exclusive_writer_counts(

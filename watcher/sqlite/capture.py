@@ -58,7 +58,7 @@ class Mark:
     """Where SQLite's own count of commits stands; comparable between marks of one kind and file.
 
     Args:
-        kind: `rollback`, `wal` or `poll`.
+        kind: `rollback` or `wal`.
         opening: which opening of the file the count is kept in. An inode would not do: where a
             file was deleted, the next one often gets the same.
         count: change counter of the main file, or iChange of the wal-index.
@@ -70,9 +70,7 @@ class Mark:
 
     def commits_since(self, earlier: Mark | None) -> int | None:
         """How many commits SQLite counted since an earlier mark, None where it does not tell."""
-        if earlier is None or self.kind == "poll":
-            return None
-        if (earlier.kind, earlier.opening) != (self.kind, self.opening):
+        if earlier is None or (earlier.kind, earlier.opening) != (self.kind, self.opening):
             return None
         difference = (self.count - earlier.count) & 0xFFFFFFFF
         return difference if 0 < difference < 1 << 31 else None
@@ -85,12 +83,12 @@ class Captured:
     Args:
         page_size: bytes in a page.
         page_count: size in pages.
-        mark: where the count of commits stands.
+        mark: where the count of commits stands, None where there is none.
     """
 
     page_size: int
     page_count: int
-    mark: Mark
+    mark: Mark | None
 
 
 class Capture(Protocol):
@@ -253,7 +251,7 @@ class RawCapture:
 
     def _complete(
         self, first: LogEnd, header: DatabaseHeader, pending: Pending
-    ) -> tuple[LogEnd, Mark]:
+    ) -> tuple[LogEnd, Mark | None]:
         """Adds the frames committed since `first`, so that the state is that of one commit."""
         last, mark = self._log_end()
         if last.salts != first.salts:
@@ -279,7 +277,7 @@ class RawCapture:
         if end.salts != last.salts or end.frame < last.frame:
             raise NotQuiet("log")
 
-    def _log_end(self) -> tuple[LogEnd, Mark]:
+    def _log_end(self) -> tuple[LogEnd, Mark | None]:
         log, index = self._files.log.refresh(), self._files.index.refresh()
         if log is None:
             raise NotQuiet("log")
@@ -287,8 +285,7 @@ class RawCapture:
             end = self._indexed_end()
             if end is not None:
                 return end
-        end_by_checksum = self._log.verified_end()
-        return end_by_checksum, Mark("wal", self._files.log.opening, 0)
+        return self._log.verified_end(), None
 
     def _indexed_end(self) -> tuple[LogEnd, Mark] | None:
         found = parse_wal_index(self._files.index.read(WAL_INDEX_HEADER_SIZE, 0))

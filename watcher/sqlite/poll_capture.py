@@ -16,7 +16,7 @@ from pathlib import Path
 import apsw
 
 from watcher.errors import DatabaseUnavailable
-from watcher.sqlite.capture import Captured, Mark, NotQuiet, compare_file
+from watcher.sqlite.capture import Captured, NotQuiet, compare_file
 from watcher.sqlite.fileformat import HEADER_SIZE, NotADatabase, parse_header
 from watcher.sqlite.files import DatabaseFiles, Identity, RawFile, identify
 from watcher.sqlite.names import file_uri
@@ -116,7 +116,7 @@ class PollCapture:
         if shadow.page_count:
             raise DatabaseUnavailable(str(self._files.path), "missing", "the file has become empty")
         pending.begin(0)
-        return Captured(0, 0, Mark("poll", 0, 0))
+        return Captured(0, 0, None)
 
     def _back_up(self) -> None:
         assert self._db is not None
@@ -155,8 +155,7 @@ class PollCapture:
         pending.begin(header.page_size)
         pending.page_count = page_count
         compare_file(self._copy, page_count, shadow, pending, lambda _page: None)
-        mark = Mark("poll", 0, 0)
-        return Captured(header.page_size, page_count, mark)
+        return Captured(header.page_size, page_count, None)
 
     def _disconnect(self) -> None:
         if self._db is not None:

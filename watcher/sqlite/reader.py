@@ -194,7 +194,8 @@ class Reader:
             old, new = _without(old, kept), _without(new, unreadable)
             plan = plan_changes(db, old, new, frozenset(void))
             with self._history.transaction():
-                commits = captured.mark.commits_since(self._mark)
+                mark = captured.mark
+                commits = None if mark is None else mark.commits_since(self._mark)
                 count = self._history.append(commits, _changes(rows, plan))
                 self._remember_tables(new)
                 self._remember_state(unreadable)
@@ -283,7 +284,8 @@ class Reader:
             large[sha256] = (kind, data)
 
         with self._naming_corruption(), self._versions.open_old() as (db, rows):
-            found = self._watched(db).tables.get(table)
+            watched = self._watched(db)
+            found = watched.tables.get(table)
             if found is None:
                 raise UnknownTable(table)
             try:
@@ -294,7 +296,7 @@ class Reader:
                         page = replace(page, next=place)
                         break
             except (apsw.Error, RowLost) as error:
-                self._give_up(self._watched(db), table, str(error))
+                self._give_up(watched, table, str(error))
                 raise UnknownTable(table) from error
         if large:
             with self._history.transaction():
