@@ -83,13 +83,12 @@ class Subscription:
                 raise HubClosed
             # Taken before looking: what comes while we look wakes us again.
             wake, in_content = self._hub.wake, self._content is not None
-            messages = self._status_news() if self._greeted or not self._hub.head.epoch else []
             if not self._greeted:
-                messages += self._greet()
+                messages = self._greet()
             elif self._content is not None:
-                messages += await self._content_step(self._content)
+                messages = self._status_news() + await self._content_step(self._content)
             else:
-                messages += self._follow()
+                messages = self._status_news() + self._follow()
             if messages:
                 return messages
             if in_content:
@@ -110,7 +109,8 @@ class Subscription:
 
     def _greet(self) -> list[Message]:
         if not self._hub.head.epoch:
-            return []
+            # Nothing to greet with yet, but perhaps a reason.
+            return self._status_news()
         self._greeted = True
         return [self._hello(), *self._status_news(), *self._begin()]
 

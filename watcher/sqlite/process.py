@@ -125,19 +125,21 @@ class ReaderProcess:
         except DatabaseUnavailable as error:
             self._report(error.state, error.detail)
             return None
-        except (StateUnavailable, OSError, apsw.FullError, apsw.IOError) as error:
-            # The state volume, not the watched file: nothing was published, so try again.
-            self._history.reload()
-            detail = f"the state cannot be written ({error})"
-            if isinstance(error, StateUnavailable):
-                detail = error.detail
-            self._report("state_unavailable", detail, behind=True)
-            return _PATIENCE_SECONDS
+        except StateUnavailable as error:
+            return self._no_state(error.detail)
+        except (OSError, apsw.FullError, apsw.IOError) as error:
+            return self._no_state(f"the state cannot be written ({error})")
         self._restless_since, self._pause = None, _FIRST_PAUSE_SECONDS
         if grown and self._channel.is_idle:
             self._channel.send(More())
         self._report(*self._how_it_stands())
         return None
+
+    def _no_state(self, detail: str) -> float:
+        # The state volume, not the watched file: nothing was published, so try again.
+        self._history.reload()
+        self._report("state_unavailable", detail, behind=True)
+        return _PATIENCE_SECONDS
 
     def _how_it_stands(self) -> tuple[str, str]:
         if not self._reader.unreadable:

@@ -144,8 +144,9 @@ def read_schema(db: apsw.Connection, database: str) -> Schema:
     Raises:
         apsw.Error: the schema is corrupt.
     """
-    entries = _read_entries(db, database)
-    kinds = _read_kinds(db, database)
+    ((encoding,),) = _rows(db, f"PRAGMA {database}.encoding")
+    entries = _read_entries(db, database, encoding)
+    kinds = _read_kinds(db, database, encoding)
     tables: dict[str, TableSchema] = {}
     objects: dict[tuple[str, str], SchemaObject] = {}
     for type_, name, table, root, sql in entries:
@@ -161,13 +162,12 @@ def read_schema(db: apsw.Connection, database: str) -> Schema:
     return Schema(tables, objects)
 
 
-def _read_entries(db: apsw.Connection, database: str) -> list[Any]:
+def _read_entries(db: apsw.Connection, database: str, encoding: str) -> list[Any]:
     source = f"FROM {database}.sqlite_schema"
     try:
         return _rows(db, f"SELECT type, name, tbl_name, rootpage, sql {source}")
     except UnicodeDecodeError:
         # Comments in it may be anything; a name that is no text is refused where it is used.
-        (encoding,) = _rows(db, f"PRAGMA {database}.encoding")[0]
         texts = ", ".join(f"CAST({name} AS BLOB)" for name in ("type", "name", "tbl_name", "sql"))
         rows = _rows(db, f"SELECT {texts}, rootpage {source}")
         return [
@@ -176,8 +176,9 @@ def _read_entries(db: apsw.Connection, database: str) -> list[Any]:
         ]
 
 
-def _read_kinds(db: apsw.Connection, database: str) -> dict[str, tuple[str, bool, bool]]:
-    (encoding,) = _rows(db, f"PRAGMA {database}.encoding")[0]
+def _read_kinds(
+    db: apsw.Connection, database: str, encoding: str
+) -> dict[str, tuple[str, bool, bool]]:
     rows = db.execute(
         "SELECT CAST(name AS BLOB), type, wr, strict FROM pragma_table_list WHERE schema=?",
         (database,),

@@ -83,7 +83,7 @@ class ReaderSupervisor:
         """Starts the reader and waits for its first word on the watched file.
 
         Raises:
-                StateUnavailable: the state directory cannot be used, or another reader holds it.
+            StateUnavailable: the state directory cannot be used, or another reader holds it.
             ReaderStopped: it cannot be started, or ends at once again and again.
         """
         self._first_word = asyncio.get_running_loop().create_future()
