@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import ITEMS, MakeDatabase
 from tests.faults.conftest import StartProgram
-from tests.faults.test_states import POLLS, follow
+from tests.faults.following import POLLS, follow
 from tests.faults.watched import PATIENCE, Watched
 from watcher.errors import StateUnavailable
 from watcher.hub import Hub

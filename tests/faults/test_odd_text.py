@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ITEMS, MakeDatabase, Write
-from tests.faults.test_states import follow
+from tests.faults.following import follow
 from tests.faults.watched import Watched
 from watcher.changes import InvalidText
 

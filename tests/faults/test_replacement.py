@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeDatabase, Write
 from tests.faults.conftest import StartProgram
+from tests.faults.following import POLLS, follow
 from tests.faults.watched import Watched
-from tests.oracle.contents import contents_of_file, integrity
+from tests.oracle.contents import contents_of_file
 from watcher import ResetReason
 from watcher.changes import Op
 
@@ -21,22 +20,6 @@ OTHER = """
 CREATE TABLE items(id INTEGER PRIMARY KEY, name TEXT NOT NULL, value TEXT);
 INSERT INTO items VALUES (2, 'Lamp', 'on'), (3, 'Door', 'shut');
 """
-POLLS = pytest.mark.parametrize("poll", [None, 0.02], ids=["raw", "poll"])
-
-Steps = Callable[[Watched], Awaitable[None]]
-
-
-def follow(path: Path, state: Path, steps: Steps, poll: float | None = None) -> None:
-    """Follows a database through some steps, at the end of which the replica equals the file."""
-
-    async def run() -> None:
-        async with Watched(path, state, poll=poll) as watched:
-            await watched.begun()
-            await steps(watched)
-            await watched.caught_up()
-
-    asyncio.run(run())
-    assert integrity(path) == "ok"
 
 
 def difference(watched: Watched) -> list[tuple[Op, object]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,35 +12,19 @@ import pytest
 
 from tests.conftest import ITEMS, MakeDatabase, Write
 from tests.faults.conftest import StartProgram
+from tests.faults.following import POLLS, follow
 from tests.faults.watched import Watched
-from tests.oracle.contents import integrity
 from watcher.errors import DatabaseUnavailable
 from watcher.history import HistoryWriter, Limits
 from watcher.sqlite.capture import NotQuiet, RawCapture
 from watcher.sqlite.files import DatabaseFiles
 from watcher.sqlite.reader import Reader
 
-POLLS = pytest.mark.parametrize("poll", [None, 0.02], ids=["raw", "poll"])
 # Far more than a connection with `cache_size=5` keeps in memory: it writes before it commits.
 SPILL = """
 WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<2000)
 INSERT INTO items(name) SELECT 'spilled' || i || hex(zeroblob(100)) FROM n
 """
-
-Steps = Callable[[Watched], Awaitable[None]]
-
-
-def follow(path: Path, state: Path, steps: Steps, poll: float | None = None) -> None:
-    """Follows a database through some steps, at the end of which the replica equals the file."""
-
-    async def run() -> None:
-        async with Watched(path, state, poll=poll) as watched:
-            await watched.begun()
-            await steps(watched)
-            await watched.caught_up()
-
-    asyncio.run(run())
-    assert integrity(path) == "ok"
 
 
 def die_in_mid_commit(path: Path, program: StartProgram) -> None:
