@@ -14,7 +14,8 @@ from tests.faults.conftest import StartProgram
 from tests.faults.program import Program
 from tests.faults.test_states import SPILL
 from tests.oracle.contents import contents_of_file
-from watcher.sqlite.capture import NotQuiet, RawCapture
+from watcher.sqlite.capture import RawCapture
+from watcher.sqlite.captured import NotQuiet
 from watcher.sqlite.files import DatabaseFiles
 from watcher.sqlite.shadow import Pending, Shadow
 from watcher.wakeup import InotifyWakeup

@@ -16,7 +16,8 @@ from tests.faults.following import POLLS, follow
 from tests.faults.watched import Watched
 from watcher.errors import DatabaseUnavailable
 from watcher.history import HistoryWriter, Limits
-from watcher.sqlite.capture import NotQuiet, RawCapture
+from watcher.sqlite.capture import RawCapture
+from watcher.sqlite.captured import NotQuiet
 from watcher.sqlite.files import DatabaseFiles
 from watcher.sqlite.reader import Reader
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from watcher.sqlite.capture import compare_file
 from watcher.sqlite.fileformat import parse_header
 from watcher.sqlite.files import RawFile
 from watcher.sqlite.shadow import Pending, Shadow
 from watcher.sqlite.versions import Versions
+from watcher.sqlite.whole_file import compare_file
 
 
 class States(NamedTuple):

@@ -11,13 +11,25 @@ import fcntl
 import os
 import stat
 import struct
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 from watcher.errors import DatabaseUnavailable
-from watcher.sqlite.fileformat import PENDING_BYTE, RESERVED_BYTE, WAL_INDEX_USERS_BYTE
+from watcher.sqlite.fileformat import (
+    HEADER_SIZE,
+    PENDING_BYTE,
+    RESERVED_BYTE,
+    WAL_INDEX_USERS_BYTE,
+    DatabaseHeader,
+    NotADatabase,
+    parse_header,
+)
 
 _FLOCK = struct.Struct("@hhqqi4x")
+# File times are kept in ticks of up to 10 ms: a file written less than two of them ago can be
+# written again without its times showing it.
+_TICK_NS = 20_000_000
 
 
 class Identity(NamedTuple):
@@ -166,6 +178,24 @@ class DatabaseFiles:
         """Closes all descriptors; idempotent."""
         for file in (self.main, self.log, self.index, self.journal):
             file.close()
+
+
+def read_header(files: DatabaseFiles) -> DatabaseHeader:
+    """Reads the header of the main file.
+
+    Raises:
+        DatabaseUnavailable: it has none.
+    """
+    try:
+        return parse_header(files.main.read(HEADER_SIZE, 0))
+    except NotADatabase:
+        detail = "is not a SQLite database, or it is encrypted"
+        raise DatabaseUnavailable(str(files.path), "not_a_database", detail) from None
+
+
+def is_fresh(found: object) -> bool:
+    """Tells whether a file was written so lately that its times would not show a further write."""
+    return isinstance(found, Identity) and time.time_ns() - found.modified < _TICK_NS
 
 
 def _conflicts(descriptor: int, byte: int, lock: int) -> bool:

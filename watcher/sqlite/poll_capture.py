@@ -16,11 +16,12 @@ from pathlib import Path
 import apsw
 
 from watcher.errors import DatabaseUnavailable
-from watcher.sqlite.capture import Captured, NotQuiet, compare_file
+from watcher.sqlite.captured import Captured, Discontinuity, NotQuiet
 from watcher.sqlite.fileformat import HEADER_SIZE, NotADatabase, parse_header
 from watcher.sqlite.files import DatabaseFiles, Identity, RawFile, identify
 from watcher.sqlite.names import file_uri
 from watcher.sqlite.shadow import Pending, Shadow
+from watcher.sqlite.whole_file import compare_file
 
 _CLOSED = (
     "has no -shm file, and its owner could not open one that we make; it will be read once a"
@@ -30,7 +31,7 @@ _NEEDS_RECOVERY = (apsw.SQLITE_READONLY_ROLLBACK, apsw.SQLITE_READONLY_RECOVERY)
 
 
 class PollCapture:
-    """See `watcher.sqlite.capture.Capture`.
+    """See `watcher.sqlite.captured.Capture`.
 
     Args:
         files: descriptors of the watched file; opened before the connection, closed after it.
@@ -75,6 +76,10 @@ class PollCapture:
         if self._files.main.read(1, 19) == b"\2":
             self._disconnect()
             raise DatabaseUnavailable(str(self._files.path), "closed", _CLOSED)
+
+    def follow(self, shadow: Shadow, pending: Pending) -> Captured | None:
+        """See `Capture`: a connection tells states, not commits."""
+        raise Discontinuity("read through a connection")
 
     def capture(self, shadow: Shadow, pending: Pending) -> Captured:
         """See `Capture`."""
@@ -156,6 +161,12 @@ class PollCapture:
         pending.page_count = page_count
         compare_file(self._copy, page_count, shadow, pending, lambda _page: None)
         return Captured(header.page_size, page_count, None)
+
+    def settle(self, captured: Captured) -> None:
+        """See `Capture`."""
+
+    def resume(self, place: bytes) -> None:
+        """See `Capture`."""
 
     def _disconnect(self) -> None:
         if self._db is not None:

@@ -22,7 +22,8 @@ import msgspec
 from watcher import wire
 from watcher.errors import DatabaseUnavailable, MalformedPosition, StateUnavailable, UnknownTable
 from watcher.history import PART_BYTES, HistoryWriter, Limits
-from watcher.sqlite.capture import Capture, NotQuiet, RawCapture
+from watcher.sqlite.capture import RawCapture
+from watcher.sqlite.captured import Capture, NotQuiet
 from watcher.sqlite.channel import (
     AskMade,
     AskRows,
@@ -38,6 +39,7 @@ from watcher.sqlite.channel import (
     open_channel,
 )
 from watcher.sqlite.files import DatabaseFiles
+from watcher.sqlite.filesystem import remote_kind, warning
 from watcher.sqlite.options import Options
 from watcher.sqlite.poll_capture import PollCapture
 from watcher.sqlite.reader import Reader
@@ -75,6 +77,7 @@ class ReaderProcess:
         wakeup: tells when to look.
         channel: to the server.
         poll: seconds between looks where no event comes.
+        warning: what is to be said even while all is well.
     """
 
     def __init__(
@@ -84,12 +87,14 @@ class ReaderProcess:
         wakeup: Wakeup,
         channel: Channel,
         poll: float,
+        warning: str,
     ) -> None:
         self._reader = reader
         self._history = history
         self._wakeup = wakeup
         self._channel = channel
         self._poll = poll
+        self._warning = warning
         self._status: Status | None = None
         self._restless_since: float | None = None
         self._pause = _FIRST_PAUSE_SECONDS
@@ -143,7 +148,7 @@ class ReaderProcess:
 
     def _how_it_stands(self) -> tuple[str, str]:
         if not self._reader.unreadable:
-            return "ok", ""
+            return "ok", self._warning
         tables = "; ".join(
             f'table "{name}" cannot be read: {why}'
             for name, why in sorted(self._reader.unreadable.items())
@@ -254,7 +259,9 @@ def _put_aside(directory: Path) -> None:
 async def _open_capture(
     path: Path, options: Options, directory: Path, stack: AsyncExitStack
 ) -> tuple[Capture, Wakeup, float]:
-    poll = options.poll if sys.platform == "linux" else options.poll or _FALLBACK_POLL_SECONDS
+    poll = options.poll
+    if poll is None and (sys.platform != "linux" or remote_kind(path)):
+        poll = _FALLBACK_POLL_SECONDS
     files = DatabaseFiles(path)
     names = [file.path.name for file in (files.main, files.log, files.index, files.journal)]
     wakeup = open_wakeup(path.parent, names, events=poll is None)
@@ -293,7 +300,10 @@ async def _run(end: socket.socket, options: Options) -> int:
         capture, wakeup, poll = await _open_capture(path, options, directory.path, stack)
         reader = Reader(path, directory.path, capture, history)
         stack.callback(reader.close)
-        process = ReaderProcess(reader, history, wakeup, channel, poll)
+        said = warning(path)
+        if said:
+            _log.warning("%s: %s", path, said)
+        process = ReaderProcess(reader, history, wakeup, channel, poll, said)
         await _until_end_of_file(process)
         try:
             history.remember_durably("clean", reader.sync())

@@ -18,7 +18,7 @@ from watcher import wire
 from watcher.changes import Change, ResetReason, SchemaChange, Value
 from watcher.errors import DatabaseUnavailable, UnknownTable
 from watcher.history import HistoryWriter
-from watcher.sqlite.capture import Capture, Captured, Mark
+from watcher.sqlite.captured import Capture, Captured, Mark
 from watcher.sqlite.compare import compare, insert_all
 from watcher.sqlite.rows import RowLost, RowReader, read_page, read_samples
 from watcher.sqlite.schema import Schema, TableSchema, read_schema

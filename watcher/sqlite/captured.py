@@ -1,0 +1,114 @@
+"""What a look at the watched database gives, and what stands in its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from watcher.sqlite.shadow import Pending, Shadow
+
+
+class NotQuiet(Exception):
+    """The file was being written while it was read; look again soon.
+
+    Args:
+        reason: `writing`, `journal` (it may be a hot one), `changed`, `log` or `fresh`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Discontinuity(Exception):
+    """It cannot be proven which commits followed the last state; it has to be compared as a whole.
+
+    Args:
+        reason: what broke the continuity, such as `log restarted` or `start`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where SQLite's own count of commits stands; comparable between marks of one kind and file.
+
+    Args:
+        kind: `rollback` or `wal`.
+        opening: which opening of the file the count is kept in. An inode would not do: where a
+            file was deleted, the next one often gets the same.
+        count: change counter of the main file, or iChange of the wal-index.
+    """
+
+    kind: str
+    opening: int
+    count: int
+
+    def commits_since(self, earlier: Mark | None) -> int | None:
+        """How many commits SQLite counted since an earlier mark, None where it does not tell."""
+        if earlier is None or (earlier.kind, earlier.opening) != (self.kind, self.opening):
+            return None
+        difference = (self.count - earlier.count) & 0xFFFFFFFF
+        return difference if 0 < difference < 1 << 31 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A committed state whose differing pages have been put.
+
+    Args:
+        page_size: bytes in a page.
+        page_count: size in pages.
+        mark: where the count of commits stands, None where there is none.
+        commits: how many commits lie between this state and the one before, where the log or the
+            journals told them apart; None where only the marks can tell.
+        place: from where the next commits can be followed, also by a later process; None where
+            nothing tells.
+    """
+
+    page_size: int
+    page_count: int
+    mark: Mark | None
+    commits: int | None = None
+    place: bytes | None = None
+
+
+class Capture(Protocol):
+    """A way to look at the watched database."""
+
+    def changed(self) -> bool:
+        """Tells cheaply whether it may differ from the last state captured."""
+
+    def follow(self, shadow: Shadow, pending: Pending) -> Captured | None:
+        """Puts the pages of the next commit, or of the fewest that can be told from later ones.
+
+        It follows the state settled last.
+
+        Returns:
+            The state after it, or None where no commit has followed.
+
+        Raises:
+            Discontinuity: the commits that followed cannot be known one by one: `capture`.
+            NotQuiet: it was being written; nothing of what was put may be used.
+            DatabaseUnavailable: it cannot be read as it stands.
+        """
+
+    def capture(self, shadow: Shadow, pending: Pending) -> Captured:
+        """Puts the pages in which the current state differs from the shadow.
+
+        Raises:
+            NotQuiet: it was being written; nothing of what was put may be used.
+            DatabaseUnavailable: it cannot be read as it stands.
+        """
+
+    def settle(self, captured: Captured) -> None:
+        """Goes on from a state; called when it has been dealt with."""
+
+    def resume(self, place: bytes) -> None:
+        """Goes on from the place an earlier process has settled last."""
+
+    def close(self) -> None:
+        """Lets go of the file; idempotent."""
