@@ -14,7 +14,7 @@ from watcher.sqlite.fileformat import ENCODINGS, UTF8
 from watcher.sqlite.names import quote
 from watcher.sqlite.rows import RowReader
 from watcher.sqlite.schema import Schema, TableSchema, read_schema
-from watcher.sqlite.versions import _opened
+from watcher.sqlite.versions import open_attached
 
 MEMORY = "file::memory:"
 
@@ -76,7 +76,8 @@ def attached(old: bytes = b"", new: bytes = b"", *, encoding: int = UTF8) -> Ite
         new: the bytes of the other.
         encoding: how they store text.
     """
-    with _opened({"old": MEMORY, "new": MEMORY}, encoding) as (db, rows):
+    db, rows = open_attached({"old": MEMORY, "new": MEMORY}, encoding)
+    with closing(db):
         for name, data in (("old", old), ("new", new)):
             if data:
                 db.deserialize(name, data)

@@ -44,15 +44,16 @@ class States(NamedTuple):
     def advance(self, database: Path) -> None:
         """Makes a closed database the current state."""
         self.put(database)
+        self.pending.settle()
         self.shadow.apply(self.pending)
-        self.pending.begin(self.pending.page_size)
 
 
 @contextmanager
 def states(directory: Path) -> Iterator[States]:
     """Opens a state directory as a new process does."""
-    shadow, pending = Shadow(directory), Pending(directory)
-    versions = Versions(shadow, pending)
+    shadow = Shadow(directory)
+    pending = Pending(directory, shadow)
+    versions = Versions(pending)
     try:
         yield States(shadow, pending, versions)
     finally:

@@ -76,8 +76,8 @@ class Reader:
         self._capture = capture
         self._history = history
         self._shadow = Shadow(directory)
-        self._pending = Pending(directory)
-        self._versions = Versions(self._shadow, self._pending)
+        self._pending = Pending(directory, self._shadow)
+        self._versions = Versions(self._pending)
         # Tables SQL cannot read here, and why; they take no part until they can be read again.
         self.unreadable: dict[str, str] = {}
         self._retry_at = 0.0
@@ -92,14 +92,18 @@ class Reader:
         self._mark: Mark | None = None
         # Whether there is a history that the shadow belongs to.
         self._has_begun = False
+        # The part of a first copy that is done, None while none is under way.
+        self.copying: float | None = None
         self._recover()
 
     def _recover(self) -> None:
         note = self._history.recall("pending")
         if isinstance(note, bytes) and self._history.epoch:
-            self._has_begun = self._shadow.recover(self._pending, note) and self._is_readable()
-        if not self._has_begun:
+            self._has_begun = self._shadow.recover(self._pending, note)
+        if not self._has_begun or not self._is_readable():
+            self._has_begun = False
             self._shadow.clear()
+            self._pending.forget()
             return
         unreadable = self._history.recall("unreadable")
         self.unreadable = json.loads(unreadable) if isinstance(unreadable, str) else {}
@@ -133,6 +137,8 @@ class Reader:
         if self._settled and not overdue and not self._capture.changed():
             return self._nothing_new()
         self._settled, self._failure = False, None
+        self._pending.drop()
+        self._versions.reopen()
         # 2. The pages in which the file differs from the shadow, all of one committed state.
         captured = self._capture.capture(self._shadow, self._pending)
         if self._is_as_before(captured) and not overdue:
@@ -259,6 +265,7 @@ class Reader:
             self._history.remember_tables(definitions)
 
     def _remember_state(self, unreadable: dict[str, str]) -> None:
+        self._pending.settle()
         self._history.remember("pending", self._pending.note())
         self._history.remember("unreadable", json.dumps(unreadable))
 
@@ -312,6 +319,9 @@ class Reader:
         self.unreadable = unreadable
 
     def _watched(self, db: apsw.Connection) -> Schema:
+        if not self._has_begun:
+            # What the shadow holds is a first copy at most, which may be torn.
+            raise DatabaseUnavailable(str(self._path), "starting", "the first copy is being made")
         return _without(read_schema(db, "old"), self.unreadable)
 
     def made(self, tables: Iterable[str]) -> list[SchemaChange]:

@@ -1,8 +1,8 @@
 """The shadow: a private copy of the watched database as of the last changeset.
 
 The next state is not written into it at once. Its pages go to `pending`, a file beside the shadow;
-SQLite reads the next state through a VFS that lays these pages over the shadow, so that old and new
-can be read at the same time, and a new state that turns out to be unreadable is simply dropped.
+SQLite reads the states through a VFS that lays these pages over the shadow, so that old and new can
+be read at the same time, and a new state that turns out to be unreadable is simply dropped.
 
 Redo, not undo: a changeset and the note which pages belong to it are one transaction of the
 history; only then are the pages copied into the shadow. Where a process dies in between, the note
@@ -17,108 +17,21 @@ from __future__ import annotations
 
 import os
 import struct
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
-import apsw
-
 from watcher.sqlite.fileformat import HEADER_SIZE, NotADatabase, parse_header
 
-_NOTE = struct.Struct(">QII")
+# Number, slots, bytes in a page, pages.
+_NOTE = struct.Struct(">QQII")
+# The number of a page, before its image.
+_PAGE = struct.Struct(">I")
+# So many bytes of a batch are also kept in memory.
+_HELD_BYTES = 8 * 1024 * 1024
 # The number of the pages in the file, and the number of those the shadow has taken last.
 _NUMBERS = struct.Struct(">QQ")
 # The pages follow on a boundary of their own.
 _PENDING_HEADER = 4096
-
-
-class Pending:
-    """The pages in which the next state differs from the shadow.
-
-    Args:
-        directory: the state directory.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._file = os.open(directory / "pending", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._slots: dict[int, int] = {}
-        head = os.pread(self._file, _NUMBERS.size, 0).ljust(_NUMBERS.size, b"\0")
-        self._number, self._taken = _NUMBERS.unpack(head)
-        self.page_size = 0
-        self.page_count = 0
-
-    def begin(self, page_size: int) -> None:
-        """Drops what was pending; called only when it has been copied or is not wanted.
-
-        Args:
-            page_size: bytes in a page of the next state.
-        """
-        # A new number before the first page: a note about the old pages no longer fits.
-        self._number = int.from_bytes(os.urandom(8), "big")
-        self._write_numbers()
-        os.ftruncate(self._file, _PENDING_HEADER)
-        self._slots = {}
-        self.page_size = page_size
-        self.page_count = 0
-
-    def _write_numbers(self) -> None:
-        _write(self._file, _NUMBERS.pack(self._number, self._taken), 0)
-
-    def put(self, page: int, image: bytes) -> None:
-        """Takes a page of the next state, replacing one that was put before."""
-        slot = self._slots.setdefault(page, len(self._slots))
-        _write(self._file, image, self._offset(slot))
-
-    def read(self, page: int, size: int, offset: int) -> bytes | None:
-        """Reads from a page, None where it is as in the shadow."""
-        slot = self._slots.get(page)
-        return None if slot is None else os.pread(self._file, size, self._offset(slot) + offset)
-
-    def __len__(self) -> int:
-        return len(self._slots)
-
-    def pages(self) -> Iterator[tuple[int, bytes]]:
-        """Yields number and image of each page, in the order of their numbers."""
-        # The state may have become smaller while it was put together.
-        for page in sorted(page for page in self._slots if page <= self.page_count):
-            yield page, os.pread(self._file, self.page_size, self._offset(self._slots[page]))
-
-    def _offset(self, slot: int) -> int:
-        return _PENDING_HEADER + slot * self.page_size
-
-    def note(self) -> bytes:
-        """Describes what is pending, so that it can be found again after a crash."""
-        head = _NOTE.pack(self._number, self.page_size, self.page_count)
-        return head + array("I", self._slots).tobytes()
-
-    def taken(self) -> None:
-        """Remembers that the shadow has taken these pages."""
-        self._taken = self._number
-        self._write_numbers()
-
-    def is_taken(self, note: bytes) -> bool:
-        """Tells whether the pages a note describes are those the shadow has taken last."""
-        return bool(_NOTE.unpack_from(note)[0] == self._taken)
-
-    def restore(self, note: bytes) -> bool:
-        """Takes up what a note describes; False where the file holds other pages by now."""
-        number, self.page_size, self.page_count = _NOTE.unpack_from(note)
-        if number != self._number:
-            self._slots = {}
-            return False
-        pages = array("I", note[_NOTE.size :])
-        self._slots = {page: slot for slot, page in enumerate(pages)}
-        return True
-
-    def sync(self) -> None:
-        """Brings the pages to disk, for a clean stop."""
-        os.fsync(self._file)
-
-    def close(self) -> None:
-        """Closes the file; idempotent."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
 
 class Shadow:
@@ -150,13 +63,28 @@ class Shadow:
             os.ftruncate(self._file, 0)
             self.page_size = page_size
 
+    def write(self, data: bytes, offset: int) -> None:
+        """Writes a part of a first copy, which need not be whole pages."""
+        _write(self._file, data, offset)
+
+    def adopt(self, page_size: int, page_count: int) -> None:
+        """Takes what has been written as a copy of so many pages, the last one filled with zeros.
+
+        Args:
+            page_size: bytes in a page.
+            page_count: size in pages.
+        """
+        self.page_size = page_size
+        self.resize(page_count)
+
     def put(self, page: int, image: bytes) -> None:
         """Writes a page."""
         _write(self._file, image, (page - 1) * self.page_size)
 
     def resize(self, page_count: int) -> None:
         """Sets the size in pages."""
-        os.ftruncate(self._file, page_count * self.page_size)
+        if os.fstat(self._file).st_size != page_count * self.page_size:
+            os.ftruncate(self._file, page_count * self.page_size)
         self.page_count = page_count
 
     def recover(self, pending: Pending, note: bytes) -> bool:
@@ -168,10 +96,13 @@ class Shadow:
         """
         fits = pending.restore(note)
         if pending.is_taken(note):
-            return self._is_for(pending) and self.page_count == pending.page_count
-        if fits and (len(pending) == pending.page_count or self._is_for(pending)):
+            is_that = self._is_for(pending) and self.page_count == pending.page_count
+            pending.drop()
+            return is_that
+        if fits and (pending.is_whole or self._is_for(pending)):
             self.apply(pending)
             return True
+        pending.drop()
         return False
 
     def _is_for(self, pending: Pending) -> bool:
@@ -179,11 +110,11 @@ class Shadow:
         return self.page_size == pending.page_size and (self.page_count > 0) == (self.page_size > 0)
 
     def apply(self, pending: Pending) -> None:
-        """Makes the pending state the current one; may be repeated after a crash."""
-        self.begin(pending.page_size)
-        for page, image in pending.pages():
+        """Makes the settled state the current one; may be repeated after a crash."""
+        self.begin(pending.page_size_before)
+        for page, image in pending.settled_pages():
             self.put(page, image)
-        self.resize(pending.page_count)
+        self.resize(pending.page_count_before)
         pending.taken()
 
     def clear(self) -> None:
@@ -195,6 +126,200 @@ class Shadow:
         """Brings the copy to disk, for a clean stop; returns its `stamp`."""
         os.fsync(self._file)
         return stamp(self.path)
+
+    def close(self) -> None:
+        """Closes the file; idempotent."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class Pending:
+    """The pages in which the states after the shadow differ from it.
+
+    A batch of commits is put one after the other: the pages of a commit that has been dealt with
+    are *settled* and belong to the state before the next one.
+
+    Args:
+        directory: the state directory.
+        shadow: what the pages are laid over.
+    """
+
+    def __init__(self, directory: Path, shadow: Shadow) -> None:
+        self._shadow = shadow
+        self._file = os.open(directory / "pending", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        head = os.pread(self._file, _NUMBERS.size, 0).ljust(_NUMBERS.size, b"\0")
+        self._number, self._taken = _NUMBERS.unpack(head)
+        # Page to slot in the file: of the settled commits, and of the one at hand.
+        self._settled: dict[int, int] = {}
+        self._fresh: dict[int, int] = {}
+        self._settled_slots = 0
+        self._next_slot = 0
+        # The images of a small batch, which need not be read back.
+        self._held: dict[int, bytes] = {}
+        self._page_size_before: int | None = None
+        self._page_count_before = 0
+        self.page_size = shadow.page_size
+        self.page_count = shadow.page_count
+        # Changes with everything that is put: whoever has cached a state must look again.
+        self.generation = 1
+
+    @property
+    def page_size_before(self) -> int:
+        """Bytes in a page of the state before the commit at hand."""
+        before = self._page_size_before
+        return self._shadow.page_size if before is None else before
+
+    @property
+    def page_count_before(self) -> int:
+        """Size of the state before the commit at hand, in pages."""
+        is_shadow = self._page_size_before is None
+        return self._shadow.page_count if is_shadow else self._page_count_before
+
+    def begin(self, page_size: int) -> None:
+        """Begins the next commit; drops what was put for one that has not been settled.
+
+        Args:
+            page_size: bytes in a page of the next state.
+        """
+        self.generation += 1
+        if self._page_size_before is None:
+            # A new number before the first page: a note about the old pages no longer fits.
+            self._number = int.from_bytes(os.urandom(8), "big")
+            self._write_numbers()
+            if self._next_slot:
+                os.ftruncate(self._file, _PENDING_HEADER)
+            self._held.clear()
+        self._next_slot = self._settled_slots
+        self._fresh = {}
+        self.page_size = page_size
+        self.page_count = 0
+
+    def _write_numbers(self) -> None:
+        _write(self._file, _NUMBERS.pack(self._number, self._taken), 0)
+
+    def put(self, page: int, image: bytes) -> None:
+        """Takes a page of the next state, replacing one that was put before."""
+        slot = self._fresh.get(page)
+        if slot is None:
+            slot = self._fresh[page] = self._next_slot
+            self._next_slot += 1
+        if slot < _HELD_BYTES // len(image):
+            self._held[slot] = image
+        _write(self._file, _PAGE.pack(page) + image, self._offset(slot))
+
+    def _offset(self, slot: int) -> int:
+        return _PENDING_HEADER + slot * (_PAGE.size + self.page_size)
+
+    def _image(self, slot: int) -> bytes:
+        held = self._held.get(slot)
+        if held is None:
+            held = os.pread(self._file, self.page_size, self._offset(slot) + _PAGE.size)
+        return held
+
+    def read_before(self, page: int) -> bytes:
+        """Reads a page of the state before the commit at hand; empty where there was none."""
+        slot = self._settled.get(page)
+        if slot is not None:
+            return self._image(slot)
+        if page > self.page_count_before:
+            return b""
+        size = self._shadow.page_size
+        return self._shadow.read(size, (page - 1) * size)
+
+    def read_after(self, page: int) -> bytes:
+        """Reads a page of the state after the commit at hand; empty where there is none."""
+        slot = self._fresh.get(page)
+        if slot is not None:
+            return self._image(slot)
+        if page > self.page_count or self.page_size != self.page_size_before:
+            return b""
+        return self.read_before(page)
+
+    def __len__(self) -> int:
+        return len(self._fresh)
+
+    def fresh_pages(self) -> list[int]:
+        """Numbers of the pages put for the commit at hand, as far as they are within its size."""
+        count = self.page_count
+        return [page for page in self._fresh if page <= count]
+
+    def settle(self) -> None:
+        """Makes the commit at hand the state before the next one."""
+        self._settled.update(self._fresh)
+        self._settled_slots = self._next_slot
+        self._fresh = {}
+        self._page_size_before, self._page_count_before = self.page_size, self.page_count
+        self.generation += 1
+
+    def settled_pages(self) -> Iterator[tuple[int, bytes]]:
+        """Yields number and image of each settled page, in the order of their numbers."""
+        # The state may have become smaller since they were put.
+        for page in sorted(page for page in self._settled if page <= self._page_count_before):
+            yield page, self._image(self._settled[page])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the settled pages are all there are, so that nothing of the shadow counts."""
+        return len(self._settled) == self._page_count_before
+
+    @property
+    def settled_bytes(self) -> int:
+        """Bytes of the images settled since the shadow last moved on."""
+        return self._settled_slots * self.page_size
+
+    def note(self) -> bytes:
+        """Describes the settled commits, so that they can be found again after a crash."""
+        return _NOTE.pack(
+            self._number, self._settled_slots, self.page_size_before, self.page_count_before
+        )
+
+    def taken(self) -> None:
+        """Remembers that the shadow has taken the settled pages; they are not kept."""
+        self._taken = self._number
+        self._write_numbers()
+        self.drop()
+
+    def drop(self) -> None:
+        """Forgets all pages, also those settled: the state is that of the shadow again."""
+        self._settled, self._fresh = {}, {}
+        self._settled_slots = 0
+        self._page_size_before = None
+        self.page_size, self.page_count = self._shadow.page_size, self._shadow.page_count
+        self.generation += 1
+
+    def is_taken(self, note: bytes) -> bool:
+        """Tells whether the pages a note describes are those the shadow has taken last."""
+        return bool(_NOTE.unpack(note)[0] == self._taken)
+
+    def restore(self, note: bytes) -> bool:
+        """Takes up what a note describes; False where the file holds other pages by now."""
+        number, slots, self.page_size, self.page_count = _NOTE.unpack(note)
+        self._page_size_before, self._page_count_before = self.page_size, self.page_count
+        self._fresh, self._settled = {}, {}
+        self._settled_slots = self._next_slot = slots
+        if number != self._number:
+            return False
+        for slot in range(slots):
+            head = os.pread(self._file, _PAGE.size, self._offset(slot))
+            if len(head) < _PAGE.size:
+                return False
+            self._settled[_PAGE.unpack(head)[0]] = slot
+        return True
+
+    def forget(self) -> None:
+        """Makes that no note fits any more, neither what is pending nor what was taken last.
+
+        The shadow is about to be filled with something no note speaks of. One that is killed in
+        the middle of that must not find a note by which a copy of the right size passes for whole.
+        """
+        self._taken = 0
+        self.drop()
+        self.begin(0)
+
+    def sync(self) -> None:
+        """Brings the pages to disk, for a clean stop."""
+        os.fsync(self._file)
 
     def close(self) -> None:
         """Closes the file; idempotent."""
@@ -229,72 +354,3 @@ def stamp(path: Path) -> str:
     """
     found = os.stat(path)
     return f"{found.st_size} {found.st_mtime_ns}"
-
-
-class OverlayVFS(apsw.VFS):
-    """Reads the next state: pending pages, and the shadow for all others.
-
-    Args:
-        shadow: the current state.
-        pending: the pages that differ.
-    """
-
-    def __init__(self, shadow: Shadow, pending: Pending) -> None:
-        self.name = f"watcher-overlay-{id(self):x}"
-        self._base = apsw.vfs_names()[0]
-        super().__init__(self.name, self._base)
-        self._shadow = shadow
-        self._pending = pending
-
-    def xOpen(  # the name is SQLite's
-        self, _name: str | apsw.URIFilename | None, flags: list[int]
-    ) -> apsw.VFSFile:
-        """Opens the next state, whatever the name."""
-        flags[1] = flags[0]
-        return _OverlayFile(self._shadow, self._pending)  # type: ignore[return-value]  # by shape
-
-    def xAccess(self, _path: str, _flags: int) -> bool:  # the name is SQLite's
-        """There is no journal and no log beside the next state."""
-        return False
-
-
-class _OverlayFile:
-    """What SQLite sees as the file of the next state. Names are SQLite's (sqlite3_io_methods)."""
-
-    # ruff: noqa: N802
-    def __init__(self, shadow: Shadow, pending: Pending) -> None:
-        self._shadow = shadow
-        self._pending = pending
-        # A state with pages of another size shares none with the shadow.
-        self._shares = shadow.page_size == pending.page_size
-
-    def xRead(self, amount: int, offset: int) -> bytes:
-        page, within = divmod(offset, self._pending.page_size or 1)
-        data = self._pending.read(page + 1, amount, within)
-        if data is None:
-            data = self._shadow.read(amount, offset) if self._shares else b""
-        return data
-
-    def xFileSize(self) -> int:
-        return self._pending.page_size * self._pending.page_count
-
-    def xFileControl(self, _operation: int, _pointer: int) -> bool:
-        return False
-
-    def xSectorSize(self) -> int:
-        return 0
-
-    def xDeviceCharacteristics(self) -> int:
-        return 0
-
-    def xLock(self, _level: int) -> None:
-        return None
-
-    def xUnlock(self, _level: int) -> None:
-        return None
-
-    def xCheckReservedLock(self) -> bool:
-        return False
-
-    def xClose(self) -> None:
-        return None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import apsw
 
-from watcher.sqlite.fileformat import ENCODINGS, HEADER_SIZE, UTF8, NotADatabase, parse_header
+from watcher.sqlite.fileformat import ENCODINGS, UTF8, NotADatabase, parse_header
 from watcher.sqlite.names import file_uri
+from watcher.sqlite.overlay import OverlayVFS
 from watcher.sqlite.rows import RowReader
-from watcher.sqlite.shadow import OverlayVFS, Pending, Shadow
+from watcher.sqlite.shadow import Pending
 
 _URI = apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 
@@ -20,62 +22,94 @@ class EncodingChanged(Exception):
 
 
 class Versions:
-    """The old state is the shadow, the new one the shadow with the pending pages laid over it.
+    """The state before the commit at hand, and the one after it.
 
     Args:
-        shadow: the current state.
-        pending: the pages of the next one.
+        pending: the pages of both, and the shadow they are laid over.
     """
 
-    def __init__(self, shadow: Shadow, pending: Pending) -> None:
-        self._shadow = shadow
+    def __init__(self, pending: Pending) -> None:
         self._pending = pending
-        self._vfs = OverlayVFS(shadow, pending)
+        self._before = OverlayVFS(pending, after=False)
+        self._after = OverlayVFS(pending, after=True)
+        # What is open, and for which states: page sizes and encoding decide whether it can stay.
+        self._opened: dict[tuple[str, ...], tuple[tuple[int, ...], apsw.Connection, RowReader]] = {}
 
     @contextmanager
     def open(self) -> Iterator[tuple[apsw.Connection, RowReader]]:
-        """Opens a connection on which the states are attached as `old` and `new`.
+        """Opens both states on one connection, attached as `old` and `new`.
 
-        Its main database is scratch. A connection lasts for one step: what it has cached would be
-        out of date after it.
+        Its main database is scratch.
 
         Raises:
             EncodingChanged: the two cannot be opened together.
         """
-        before, after = self._old_encoding(), self._new_encoding()
+        before, after = self._encoding_before(), self._encoding_after()
         if before and after and before != after:
             raise EncodingChanged
-        with _opened({"old": self._old_uri(), "new": self._new_uri()}, after or before) as opened:
+        with self._transaction(("old", "new"), after or before) as opened:
             yield opened
 
     @contextmanager
     def open_old(self) -> Iterator[tuple[apsw.Connection, RowReader]]:
-        """Opens the current state alone, attached as `old`."""
-        with _opened({"old": self._old_uri()}, self._old_encoding()) as opened:
+        """Opens the state before alone, attached as `old`."""
+        with self._transaction(("old",), self._encoding_before()) as opened:
             yield opened
 
     @contextmanager
     def open_new(self) -> Iterator[tuple[apsw.Connection, RowReader]]:
-        """Opens the next state alone, attached as `new`."""
-        with _opened({"new": self._new_uri()}, self._new_encoding()) as opened:
+        """Opens the state after alone, attached as `new`."""
+        with self._transaction(("new",), self._encoding_after()) as opened:
             yield opened
 
-    def _old_encoding(self) -> int:
-        return _encoding_of(self._shadow.read(HEADER_SIZE, 0))
+    def _encoding_before(self) -> int:
+        return _encoding_of(self._pending.read_before(1))
 
-    def _new_encoding(self) -> int:
-        page = self._pending.read(1, HEADER_SIZE, 0)
-        return self._old_encoding() if page is None else _encoding_of(page)
+    def _encoding_after(self) -> int:
+        return _encoding_of(self._pending.read_after(1))
 
-    def _old_uri(self) -> str:
-        return file_uri(self._shadow.path, mode="ro", immutable="1")
+    @contextmanager
+    def _transaction(
+        self, names: tuple[str, ...], encoding: int
+    ) -> Iterator[tuple[apsw.Connection, RowReader]]:
+        db, rows = self._connection(names, encoding)
+        db.execute("BEGIN")
+        try:
+            yield db, rows
+        finally:
+            db.execute("ROLLBACK")
+            # A statement that was left in the middle would go on reading what it has cached.
+            if any(db.txn_state(name) != apsw.SQLITE_TXN_NONE for name in names):
+                self.reopen()
 
-    def _new_uri(self) -> str:
-        return file_uri(self._shadow.path, mode="ro", immutable="1", vfs=self._vfs.name)
+    def _connection(
+        self, names: tuple[str, ...], encoding: int
+    ) -> tuple[apsw.Connection, RowReader]:
+        pending = self._pending
+        states = (encoding, pending.page_size_before, pending.page_size)
+        opened = self._opened.get(names)
+        if opened is None or opened[0] != states:
+            if opened is not None:
+                opened[1].close()
+            db, rows = open_attached({name: self._uri(name) for name in names}, encoding)
+            opened = self._opened[names] = (states, db, rows)
+        return opened[1:]
+
+    def _uri(self, name: str) -> str:
+        vfs = self._before if name == "old" else self._after
+        return file_uri(Path("/", name), mode="ro", vfs=vfs.name)
+
+    def reopen(self) -> None:
+        """Closes all connections: what they know of the schema may be out of date."""
+        for _, db, _ in self._opened.values():
+            db.close()
+        self._opened.clear()
 
     def close(self) -> None:
-        """Removes the VFS; idempotent."""
-        self._vfs.unregister()
+        """Closes the connections and removes the VFSs; idempotent."""
+        self.reopen()
+        self._before.unregister()
+        self._after.unregister()
 
 
 def _encoding_of(page: bytes) -> int:
@@ -95,8 +129,13 @@ def _harden(db: apsw.Connection) -> None:
     db.execute("PRAGMA temp_store=MEMORY").fetchall()
 
 
-@contextmanager
-def _opened(attach: dict[str, str], encoding: int) -> Iterator[tuple[apsw.Connection, RowReader]]:
+def open_attached(attach: dict[str, str], encoding: int) -> tuple[apsw.Connection, RowReader]:
+    """Opens a hardened connection whose main database is scratch.
+
+    Args:
+        attach: name and URI of each database to attach.
+        encoding: how they store text, 1 to 3 as in the header; 0 where that is not decided.
+    """
     name = ENCODINGS.get(encoding, ENCODINGS[UTF8])
     db = apsw.Connection(":memory:", flags=_URI)
     try:
@@ -106,6 +145,7 @@ def _opened(attach: dict[str, str], encoding: int) -> Iterator[tuple[apsw.Connec
         db.execute("CREATE TABLE main.scratch(x)").fetchall()
         for database, uri in attach.items():
             db.execute(f"ATTACH ? AS {database}", (uri,)).fetchall()
-        yield db, RowReader(db, name)
-    finally:
+    except BaseException:
         db.close()
+        raise
+    return db, RowReader(db, name)
