@@ -187,6 +187,12 @@ const STATES = {
   state_unavailable: ["State full", "The watcher cannot write its own copy of the database."],
 };
 
+/** A few words on a state of the database; how far the first copy is where one is being made. */
+function statusLabel({ state, progress }) {
+  if (typeof progress === "number") return `First copy ${Math.round(progress * 100)} %`;
+  return STATES[state]?.[0] ?? "Attention";
+}
+
 /** Shows the connection and what is wrong with the database, in one pill and one banner. */
 export class StateView {
   #connection = { state: "connecting", attempt: 0 };
@@ -208,7 +214,7 @@ export class StateView {
     this.#paint();
   }
 
-  /** @param {{state: string, detail: string}} status */
+  /** @param {{state: string, detail: string, progress?: number}} status */
   status(status) {
     this.#status = status.state === "ok" ? null : status;
     this.#paint();
@@ -233,7 +239,7 @@ export class StateView {
       const seconds = Math.max(1, Math.ceil((this.#due - performance.now()) / 1_000));
       return ["lost", `Retrying in ${seconds} s`];
     }
-    if (this.#status) return ["attention", STATES[this.#status.state]?.[0] ?? "Attention"];
+    if (this.#status) return ["attention", statusLabel(this.#status)];
     if (state === "connecting") return ["busy", attempt ? "Reconnecting…" : "Connecting…"];
     return state === "live" ? ["live", "Live"] : ["busy", "Catching up…"];
   }
@@ -260,7 +266,7 @@ export class StateView {
 
   /** Tells a change of mood once; a countdown is not for the ears. */
   #announce(label) {
-    const words = label.replace(/ in \d+ s$/, "");
+    const words = label.replace(/ in \d+ s$| \d+ %$/, "");
     if (words === this.#said) return;
     this.#said = words;
     announce(words);

@@ -7,11 +7,11 @@ database. It is identified by a *position* within an *epoch*: offsets of one epo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from watcher.errors import MalformedPosition
 
@@ -191,6 +191,23 @@ class Change:
             return ()
         old = self.before
         return tuple(name for name, value in self.after.items() if not same(old[name], value))
+
+
+class RowBatch(NamedTuple):
+    """Changes of rows that keep their keys, many at a time and not yet taken apart.
+
+    Args:
+        table: the table's name.
+        names: its columns.
+        key: those of its primary key; empty where rows are known by their rowid.
+        pairs: for each row its values before and after, None where it was not or is no more; behind
+            the values comes the rowid.
+    """
+
+    table: str
+    names: tuple[str, ...]
+    key: tuple[str, ...]
+    pairs: Sequence[tuple[tuple[Value, ...] | None, tuple[Value, ...] | None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from watcher.changes import (
 from watcher.errors import HubClosed, ProtocolError
 from watcher.history import Limits
 from watcher.hub import Hub, Status, Subscription
+from watcher.sqlite.options import HoldLimits
 
 
 def watch(
@@ -46,6 +47,7 @@ def watch(
     state: str | os.PathLike[str] | None = None,
     poll: float | None = None,
     limits: Limits | None = None,
+    hold: HoldLimits | None = None,
 ) -> Watch:
     """Watches a SQLite database and yields what each commit of any program did to it.
 
@@ -66,6 +68,8 @@ def watch(
         poll: seconds between two looks through a connection; None reads raw and waits for events,
             where the system allows it.
         limits: how much history to keep in `state`.
+        hold: how far a write-ahead log may be kept from being restarted while the watching is
+            behind a fast writer, so that each commit can still be told from the next.
 
     Raises (when the iteration begins):
         DatabaseUnavailable: there is no database at the path, or it cannot be read.
@@ -81,6 +85,7 @@ def watch(
         state=None if state is None else Path(state),
         poll=poll,
         limits=limits,
+        hold=hold,
     )
 
 
@@ -100,6 +105,7 @@ class Watch:
         state: Path | None,
         poll: float | None,
         limits: Limits | None,
+        hold: HoldLimits | None,
     ) -> None:
         self._path = path
         self._tables = tables
@@ -108,6 +114,7 @@ class Watch:
         self._state = state
         self._poll = poll
         self._limits = limits
+        self._hold = hold
         self._subscription: Subscription | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._remove_state: weakref.finalize[..., Any] | None = None
@@ -162,7 +169,7 @@ class Watch:
         if self._subscription is not None:
             return
         state = self._state or Path(tempfile.mkdtemp(prefix="sqlite-watcher-"))
-        hub = Hub(self._path, state=state, poll=self._poll, limits=self._limits)
+        hub = Hub(self._path, state=state, poll=self._poll, limits=self._limits, hold=self._hold)
         if self._state is None:
             # With the hub, which outlives a stream that nobody closes, or at the program's end.
             self._remove_state = weakref.finalize(hub, shutil.rmtree, state, ignore_errors=True)
@@ -171,6 +178,8 @@ class Watch:
         _open[hub] = None
         try:
             await hub.__aenter__()
+            # Which tables there are is known only with the first copy.
+            await hub.started()
             self._subscription = hub.subscribe(
                 since=self._since, snapshot=self._snapshot, tables=self._tables
             )

@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import watchfiles
 
@@ -31,6 +31,13 @@ _SAID_ELSEWHERE = (FileNotFoundError, NotADirectoryError, PermissionError)
 
 def _level(error: Exception) -> int:
     return logging.INFO if isinstance(error, _SAID_ELSEWHERE) else logging.WARNING
+
+
+Happening = Literal["made", "written", "removed", "lost"]
+"""What an event says of a file; `lost` of all of them: events may have gone by unseen."""
+
+OnEvent = Callable[[str, Happening], None]
+"""Told the name of a file and what happened to it, in the order in which things happened."""
 
 
 class Wakeup(Protocol):
@@ -68,14 +75,18 @@ class InotifyWakeup:
     Args:
         directory: the directory to watch; watching the file itself would end when it is replaced.
         names: the files in it that matter.
+        on_event: told each of their events the moment it is taken from the queue.
 
     Raises:
         OSError: there are no watches left, or the directory cannot be read.
     """
 
-    def __init__(self, directory: Path, names: Collection[str]) -> None:
+    def __init__(
+        self, directory: Path, names: Collection[str], on_event: OnEvent | None = None
+    ) -> None:
         self._directory = directory
         self._names = frozenset(names)
+        self._on_event = on_event
         self._touched: set[str] = set()
         self._event = asyncio.Event()
         self._inotify = asyncinotify.Inotify(cache_size=64, sync_timeout=0)
@@ -125,6 +136,8 @@ class InotifyWakeup:
         if names:
             self._touched.update(names)
             self._event.set()
+            if self._on_event is not None:
+                self._on_event(*(("", "lost") if lost else (str(event.name), _happening(event))))
 
     async def wait(self, seconds: float) -> bool:
         if not self._watching:
@@ -144,6 +157,13 @@ class InotifyWakeup:
         with contextlib.suppress(ValueError):  # already closed
             self._loop.remove_reader(self._inotify.fd)
         self._inotify.close()
+
+
+def _happening(event: asyncinotify.Event) -> Happening:
+    mask = asyncinotify.Mask
+    if event.mask & (mask.CREATE | mask.MOVED_TO):
+        return "made"
+    return "removed" if event.mask & (mask.DELETE | mask.MOVED_FROM) else "written"
 
 
 class WatchfilesWakeup:
@@ -206,19 +226,26 @@ class TimerWakeup:
         return None
 
 
-def open_wakeup(directory: Path, names: Collection[str], *, events: bool = True) -> Wakeup:
+def open_wakeup(
+    directory: Path,
+    names: Collection[str],
+    *,
+    events: bool = True,
+    on_event: OnEvent | None = None,
+) -> Wakeup:
     """Opens the best source of hints this system has.
 
     Args:
         directory: the directory of the watched files.
         names: the files in it that matter.
         events: False to poll only.
+        on_event: told each event at once, where the source gives them one by one.
     """
     if not events:
         return TimerWakeup()
     if sys.platform == "linux":
         try:
-            return InotifyWakeup(directory, names)
+            return InotifyWakeup(directory, names, on_event)
         except OSError as error:
             reason = error.strerror or str(error)
             _log.log(_level(error), "inotify is not available for %s: %s", directory, reason)

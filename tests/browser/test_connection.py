@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import expect
 
 from tests.browser.watched import Watch, run_shell
+from tests.served import reader_of
 
 TOKEN = "correct-horse-battery"
 
@@ -145,6 +148,28 @@ def test_a_missing_database_is_told(watch: Watch) -> None:
     expect(banner).to_be_hidden()
     watched.expect_live()
     expect(watched.page.locator("#feed > li")).to_have_count(0)
+
+
+def test_how_far_the_first_copy_is_is_told(watch: Watch) -> None:
+    """The page says what part is done, and that it is live when all of it is."""
+    # 300 MB take a while.
+    rows = "WITH RECURSIVE n(i) AS (VALUES(2) UNION ALL SELECT i+1 FROM n WHERE i<3000) "
+    watched = watch(setup=f"{rows} INSERT INTO items SELECT i, 'n', zeroblob(100000) FROM n;")
+    served = watched.served
+    served.stop()
+    shutil.rmtree(served.state)
+    served.restart()
+    reader = reader_of(served.process)
+    os.kill(reader, signal.SIGSTOP)
+    try:
+        expect(watched.page.locator("#connection")).to_have_text(re.compile(r"First copy \d+ %"))
+        banner = watched.page.locator("#banner")
+        expect(banner).to_contain_text("The database is being read for the first time.")
+    finally:
+        os.kill(reader, signal.SIGCONT)
+    watched.expect_live()
+    expect(banner).to_be_hidden()
+    (served.state / "shadow.db").unlink()
 
 
 def test_the_page_leads_to_the_sign_in(watch: Watch) -> None:

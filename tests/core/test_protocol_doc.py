@@ -78,7 +78,8 @@ def encoded(message: dict[str, Any]) -> bytes:
         case "reset":
             return wire.reset_message(message["reason"], snapshot=message["snapshot"]).data
         case "status":
-            return wire.status_message(message["state"], message["detail"]).data
+            progress = message.get("progress")
+            return wire.status_message(message["state"], message["detail"], progress).data
         case "error":
             temporary = message["temporary"]
             return wire.error_message(message["code"], message["detail"], temporary=temporary)

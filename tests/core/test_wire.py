@@ -239,6 +239,11 @@ MESSAGES: list[tuple[Callable[[], bytes], str]] = [
         '"detail":"another program holds the database exclusively"}',
     ),
     (
+        lambda: wire.status_message("starting", "the first copy is being made", 0.42).data,
+        '{"type":"status","state":"starting","detail":"the first copy is being made",'
+        '"progress":0.42}',
+    ),
+    (
         lambda: wire.heartbeat_message("k3f9:13~a1b2").data,
         '{"type":"heartbeat","position":"k3f9:13~a1b2"}',
     ),

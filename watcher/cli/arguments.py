@@ -7,6 +7,8 @@ import csv
 import math
 from pathlib import Path
 
+from watcher.sqlite.options import HoldLimits
+
 __version__ = "0.1.0"
 
 TOKEN_VARIABLE = "WATCHER_TOKEN"  # noqa: S105  # the name of a variable, not a secret
@@ -131,6 +133,26 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         help="ask SQLite itself this often; for where files cannot be watched. "
         "A lower grade: each look takes a SHARED lock for a moment",
     )
+    parser.add_argument(
+        "--hold-seconds",
+        type=_seconds_or_never,
+        default=HoldLimits().seconds,
+        metavar="SECONDS",
+        help="when far behind a fast writer, keep the write-ahead log from being restarted, and "
+        "so its commits from being merged, for at most so long; 0 for never (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--hold-bytes",
+        type=_bytes,
+        default=HoldLimits().bytes,
+        metavar="BYTES",
+        help="and only while the log is smaller than this; 0 for never (default: %(default)s)",
+    )
+
+
+def hold_limits(options: argparse.Namespace) -> HoldLimits:
+    """Takes from the parsed arguments how far the log may be held."""
+    return HoldLimits(options.hold_seconds, options.hold_bytes)
 
 
 def _port(text: str) -> int:
@@ -165,6 +187,16 @@ def _seconds(text: str) -> float:
     if not 0 < seconds <= 3600:
         raise argparse.ArgumentTypeError(f"not a number of seconds (up to 3600): {text!r}")
     return seconds
+
+
+def _seconds_or_never(text: str) -> float:
+    return 0.0 if text == "0" else _seconds(text)
+
+
+def _bytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"not a number of bytes: {text!r}")
+    return int(text)
 
 
 def _names(text: str) -> list[str]:

@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import sys
 
+from watcher.cli.arguments import hold_limits
+from watcher.cli.progress import show_first_copy
 from watcher.cli.run import USAGE, Refusal
 from watcher.hub import Hub
 from watcher.sinks.stdout import JsonLines, Output, ReadableLines, tail
@@ -25,7 +27,11 @@ async def follow(options: argparse.Namespace) -> None:
     output = Output(sys.stdout.fileno())
     output.on_hangup(task.cancel)
     render = ReadableLines() if sys.stdout.isatty() else JsonLines()
-    async with Hub(options.database, state=options.state, poll=options.poll) as hub:
+    async with Hub(
+        options.database, state=options.state, poll=options.poll, hold=hold_limits(options)
+    ) as hub:
+        # Which tables there are is known only then.
+        await show_first_copy(hub)
         with hub.subscribe(
             since=options.since, snapshot=options.snapshot, tables=options.tables
         ) as subscription:

@@ -8,15 +8,16 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
-from watcher.cli.arguments import TOKEN_VARIABLE, checked_token
+from watcher.cli.arguments import TOKEN_VARIABLE, checked_token, hold_limits
 from watcher.cli.demo import ensure_demo_database
 from watcher.cli.listen import Listener
+from watcher.cli.progress import show_first_copy
 from watcher.cli.run import ENVIRONMENT, USAGE, Refusal, on_signal
 from watcher.hub import Hub
 from watcher.sinks.stdout import output_failures, printable
@@ -66,13 +67,27 @@ async def serve(options: argparse.Namespace, demo_directory: Path) -> None:
         Listener(options.host, options.port, private=token is None)
     ) as listener:
         path = options.database or _demo_database(demo_directory)
-        async with Hub(path, state=options.state, poll=options.poll) as hub:
+        async with Hub(
+            path, state=options.state, poll=options.poll, hold=hold_limits(options)
+        ) as hub:
             server = _Server(_server_config(_application(hub, options, token, listener)))
             on_signal(server.stop)
             _print(
                 f"Watching {printable(str(hub.path))}, shown at {listener.url} (Ctrl-C stops it)"
             )
-            await server.serve(sockets=listener.sockets)
+            async with _showing_first_copy(hub):
+                await server.serve(sockets=listener.sockets)
+
+
+@contextlib.asynccontextmanager
+async def _showing_first_copy(hub: Hub) -> AsyncIterator[None]:
+    showing = asyncio.create_task(show_first_copy(hub))
+    try:
+        yield
+    finally:
+        showing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await showing
 
 
 def _print(sentence: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import apsw
@@ -75,13 +76,18 @@ def read_head(db: apsw.Connection) -> Head:
     """Reads where the history stands; `epoch` is empty where none has begun."""
     meta: dict[str, Any] = dict(db.execute("SELECT name, value FROM meta").fetchall())  # type: ignore[arg-type]  # rows are pairs
     row = db.execute("SELECT seq, chain FROM history ORDER BY seq DESC LIMIT 1").get
-    tables = wire.decode_json(meta.get("tables", "[]"))
     return Head(
         epoch=meta.get("epoch", ""),
         offset=row[0] >> PART_BITS if row else meta.get("floor", 0),
         chain=row[1] if row else meta.get("floor_chain", b""),
         floor=meta.get("floor", 0),
-        tables=tuple(wire.decode_table(table) for table in tables),
+        tables=_decode_tables(meta.get("tables", "[]")),
         reason=ResetReason(meta.get("reason", ResetReason.START.value)),
         previous=meta.get("previous_epoch", ""),
     )
+
+
+@lru_cache(maxsize=8)
+def _decode_tables(text: str) -> tuple[Table, ...]:
+    # The same from changeset to changeset, nearly always.
+    return tuple(wire.decode_table(table) for table in wire.decode_json(text))

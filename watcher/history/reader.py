@@ -49,6 +49,23 @@ class HistoryReader:
         with self._snapshot() as db:
             return read_head(db)
 
+    def read_on(self, epoch: str, after: int, max_bytes: int) -> tuple[Head, list[Entry] | None]:
+        """Reads where the history stands and, as of the same moment, the parts that follow.
+
+        Args:
+            epoch: as for `read`.
+            after: as for `read`.
+            max_bytes: as for `read`.
+
+        Returns:
+            Both, the parts as `read` gives them.
+        """
+        with self._snapshot() as db:
+            head = read_head(db)
+            if head.epoch != epoch or after < sequence(head.floor, None):
+                return head, None
+            return head, _parts_after(db, epoch, after, max_bytes)
+
     def read(self, epoch: str, after: int, max_bytes: int) -> list[Entry] | None:
         """Reads the parts that follow.
 
@@ -63,10 +80,7 @@ class HistoryReader:
         with self._snapshot() as db:
             if _meta(db, "epoch") != epoch or after < sequence(_meta(db, "floor"), None):
                 return None
-            rows = db.execute(
-                "SELECT seq, last, chain, tail FROM history WHERE seq>? ORDER BY seq", (after,)
-            )
-            return list(_entries(epoch, rows, max_bytes))
+            return _parts_after(db, epoch, after, max_bytes)
 
     def locate(self, position: Position) -> int | ResetReason:
         """Finds the place of a position, to `read` on from there, or says why it cannot be had."""
@@ -86,6 +100,13 @@ class HistoryReader:
 
 def _meta(db: apsw.Connection, name: str) -> Any:
     return db.execute("SELECT value FROM meta WHERE name=?", (name,)).get
+
+
+def _parts_after(db: apsw.Connection, epoch: str, after: int, max_bytes: int) -> list[Entry]:
+    rows = db.execute(
+        "SELECT seq, last, chain, tail FROM history WHERE seq>? ORDER BY seq", (after,)
+    )
+    return list(_entries(epoch, rows, max_bytes))
 
 
 def _entries(epoch: str, rows: Iterator[Any], max_bytes: int) -> Iterator[Entry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from pathlib import Path
 import apsw
 
 from watcher import wire
-from watcher.changes import Change, Position, ResetReason, SchemaChange, Table
+from watcher.changes import Change, Position, ResetReason, RowBatch, SchemaChange, Table
 from watcher.errors import StateUnavailable
 from watcher.history.head import FILE_NAME, PART_BITS, read_head, sequence, short_hash
 
@@ -150,7 +150,9 @@ class HistoryWriter:
         objects = [wire.table_object(table) for table in tables]
         self.remember("tables", wire.encode_json(objects).decode())
 
-    def append(self, commits: int | None, changes: Iterator[Change | SchemaChange]) -> int:
+    def append(
+        self, commits: int | None, changes: Iterator[Change | RowBatch | SchemaChange]
+    ) -> int:
         """Adds one changeset, in parts, encoding each change once. Runs inside a transaction.
 
         Nothing is added where there are no changes. The caller's transaction must not be given up
@@ -196,7 +198,11 @@ class HistoryWriter:
         self.remember("floor_chain", chain)
 
     def _floor_wanted(self) -> int:
-        floor = max(self._floor, self._offset - self._limits.changesets)
+        most = self._limits.changesets
+        floor = self._floor
+        # A hundredth more is kept for a while, so that not every commit prunes.
+        if self._offset - floor > most + most // 100:
+            floor = self._offset - most
         if self._bytes > self._limits.bytes:
             floor = max(floor, self._floor_by_bytes())
         if time.monotonic() >= self._next_age_check:
@@ -252,26 +258,33 @@ class _Appender:
         self._part = 0
         self._elements: list[bytes] = []
         self._size = 0
+        self._count = 0
         self.chain = chain
         self.bytes = 0
 
-    def run(self, changes: Iterator[Change | SchemaChange]) -> int:
-        count = 0
+    def run(self, changes: Iterator[Change | RowBatch | SchemaChange]) -> int:
+        total = 0
         for change in changes:
-            element = wire.encode_change(change, self._keep)
-            # Before the element, not after it: only when another follows is a part not the last.
-            if self._is_full(len(element)):
-                self._write(last=False)
-            self._elements.append(element)
-            self._size += len(element) + 1
-            count += 1
-        if count:
+            for data, count in self._encoded(change):
+                # Before the piece, not after it: only when another follows is a part not the last.
+                if self._is_full(len(data), count):
+                    self._write(last=False)
+                self._elements.append(data)
+                self._size += len(data) + 1
+                self._count += count
+                total += count
+        if total:
             self._write(last=True)
-        return count
+        return total
 
-    def _is_full(self, more: int) -> bool:
+    def _encoded(self, change: Change | RowBatch | SchemaChange) -> Iterable[tuple[bytes, int]]:
+        if isinstance(change, RowBatch):
+            return wire.encode_batch(change, self._keep, PART_BYTES // 2)
+        return ((wire.encode_change(change, self._keep), 1),)
+
+    def _is_full(self, size: int, count: int) -> bool:
         # A change larger than a part goes alone.
-        full = len(self._elements) >= PART_CHANGES or self._size + more > PART_BYTES
+        full = self._count + count > PART_CHANGES or self._size + size > PART_BYTES
         return bool(self._elements) and full
 
     def _keep(self, sha256: str, kind: str, data: bytes) -> None:
@@ -291,4 +304,4 @@ class _Appender:
         self._db.execute("INSERT INTO history VALUES(?,?,?,?,?)", row)
         self.bytes += len(tail)
         self._part += 1
-        self._elements, self._size = [], 0
+        self._elements, self._size, self._count = [], 0, 0

@@ -19,7 +19,7 @@ from watcher.history import Entry, Head, Limits
 from watcher.hub.ring import Ring
 from watcher.hub.subscription import Subscription
 from watcher.sqlite.channel import Made, Status
-from watcher.sqlite.options import Options
+from watcher.sqlite.options import HoldLimits, Options
 from watcher.sqlite.state_directory import default_directory
 from watcher.sqlite.supervisor import ReaderSupervisor
 from watcher.wire import Message
@@ -72,6 +72,7 @@ class Hub:
         poll: seconds between two looks through a connection; None for raw reading and events.
         heartbeat: seconds of silence after which a subscriber gets a sign of life.
         limits: how much history to keep.
+        hold: how far a write-ahead log may be kept from being restarted.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Hub:
         poll: float | None = None,
         heartbeat: float = 15.0,
         limits: Limits | None = None,
+        hold: HoldLimits | None = None,
     ) -> None:
         # SQLite resolves links before it names the side files, so their names follow from this.
         self.path = path.resolve()
@@ -96,7 +98,7 @@ class Hub:
         self._subscriptions: set[Subscription] = set()
         self._ring: Ring | None = None
         self._filtered: dict[tuple[str, int, frozenset[str]], bytes | None] = {}
-        limits = limits or Limits()
+        limits, hold = limits or Limits(), hold or HoldLimits()
         self._reader = ReaderSupervisor(
             Options(
                 path=os.fsencode(self.path),
@@ -105,13 +107,15 @@ class Hub:
                 seconds=limits.seconds,
                 changesets=limits.changesets,
                 size=limits.bytes,
+                hold_seconds=hold.seconds,
+                hold_bytes=hold.bytes,
             ),
             on_more=self._take_more,
             on_status=self._take_status,
         )
 
     async def __aenter__(self) -> Self:
-        """Starts the reader process.
+        """Starts the reader process; the first copy may still be under way then, see `started`.
 
         Raises:
             DatabaseUnavailable: there is no database at the path, or it cannot be read.
@@ -125,6 +129,11 @@ class Hub:
             await self.aclose()
             raise
         return self
+
+    async def started(self) -> None:
+        """Waits until the first copy is complete, or something is in its way: see `status`."""
+        while self.status.state == "starting" and not self.closed:
+            await asyncio.wait((self.wake,))
 
     async def __aexit__(
         self,

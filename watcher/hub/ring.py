@@ -44,20 +44,17 @@ class Ring:
     def refresh(self) -> bool:
         """Takes in what the history has gained; True if it has changed at all."""
         before = (self.head.epoch, self._end)
-        self.head = self._history.head()
-        if self.head.epoch != before[0]:
-            self._begin()
-        while self.head.epoch:
-            entries = self._history.read(self.head.epoch, self._end, _BATCH_BYTES)
+        while True:
+            epoch = self.head.epoch
+            self.head, entries = self._history.read_on(epoch, self._end, _BATCH_BYTES)
             if entries is None:
-                # So much was written at once that the limits took part of it away again.
-                self.head = self._history.head()
+                # Another epoch, or so much at once that the limits took part of it away again.
                 self._begin()
-                break
-            if not entries:
                 break
             for entry in entries:
                 self._append(entry)
+            if not entries or self._end >= sequence(self.head.offset, None):
+                break
         return (self.head.epoch, self._end) != before
 
     def _append(self, entry: Entry) -> None:

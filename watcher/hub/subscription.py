@@ -102,10 +102,10 @@ class Subscription:
         if number == self._told_status:
             return []
         first, self._told_status = self._told_status == 0, number
-        # Only a change is news: whoever connects takes it that all is well.
-        if first and status.state == "ok":
+        # Only a change is news, or a warning: whoever connects takes it that all is well.
+        if first and status.state == "ok" and not status.detail:
             return []
-        return [wire.status_message(status.state, status.detail)]
+        return [wire.status_message(status.state, status.detail, status.progress)]
 
     def _greet(self) -> list[Message]:
         if not self._hub.head.epoch:

@@ -149,10 +149,14 @@ async def tail(
         OutputFailed: the output cannot be written.
         HubClosed: the hub was shut down.
     """
+    said = ""
     while True:
         messages = await subscription.next()
         for sentence in _notices(messages):
-            notice(sentence)
+            # How far a first copy is makes many of these that differ in nothing else.
+            if sentence != said:
+                notice(sentence)
+            said = sentence
         await output.write(b"".join(map(render, messages)))
 
 

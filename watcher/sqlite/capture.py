@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from watcher.errors import DatabaseUnavailable
-from watcher.sqlite.captured import Captured, Mark
+from watcher.sqlite.captured import Captured, Discontinuity, Mark, NotQuiet
+from watcher.sqlite.caught_journals import CaughtJournals
 from watcher.sqlite.files import DatabaseFiles, Identity, is_fresh, read_header
+from watcher.sqlite.first_copy import FirstCopy
+from watcher.sqlite.hold import Hold, HoldPolicy
 from watcher.sqlite.log_capture import LogCapture
 from watcher.sqlite.rollback_capture import RollbackCapture
 from watcher.sqlite.shadow import Pending, Shadow
+
+# Main file and log as they are, and where SQLite's count of commits stands.
+_Stamp = tuple[Identity | None, object, *tuple[object, ...]]
+
+# Where a log was restarted too fast to be read it is held for the next attempt, as if the reader
+# were so many frames behind.
+_OUTRUN = HoldPolicy.FAR_BEHIND + 1
 
 
 class RawCapture:
@@ -18,19 +28,37 @@ class RawCapture:
     Args:
         files: the descriptors.
         touched: names of files written since the last call, None where that cannot be told.
+        hold: keeps the log while the reader is behind; None to leave it to the writers.
+        journals: catches rollback journals; told of file events by whoever has made it.
     """
 
-    def __init__(self, files: DatabaseFiles, touched: Callable[[], frozenset[str] | None]) -> None:
+    def __init__(
+        self,
+        files: DatabaseFiles,
+        touched: Callable[[], frozenset[str] | None],
+        hold: Hold | None = None,
+        journals: CaughtJournals | None = None,
+    ) -> None:
         self._files = files
-        self._rollback = RollbackCapture(files, touched)
+        self._hold = hold
+        self._rollback = RollbackCapture(files, touched, journals)
         self._log = LogCapture(files)
-        self._seen: tuple[object, ...] | None = None
+        # How things stood at the last state, and at the look that is under way.
+        self._seen: _Stamp | None = None
+        self._looked: _Stamp | None = None
 
     def changed(self) -> bool:
         """Compares file times and the committed end of the log with those of the last state."""
-        return self._seen is None or self._stamp() != self._seen
+        if not self._log.is_look_due:
+            # There are commits of the last look to be followed; its stamp stays theirs.
+            return True
+        self._looked = self._stamp()
+        if self._looked == self._seen:
+            self._hold_log(0)
+            return False
+        return True
 
-    def _stamp(self) -> tuple[object, ...]:
+    def _stamp(self) -> _Stamp:
         log, index = self._files.log.refresh(), self._files.index.refresh()
         main = self._files.main.refresh()
         if index is not None and log is not None and self._files.index_is_in_use():
@@ -40,29 +68,66 @@ class RawCapture:
 
     def follow(self, shadow: Shadow, pending: Pending) -> Captured | None:
         """See `Capture`."""
-        stamp = self._stamp()
         if self._log.is_followed:
-            captured = self._log.follow(pending)
-        else:
-            captured = self._rollback.follow(shadow, pending)
+            return self._follow_log(pending)
+        self._hold_log(0)
+        stamp = self._stamp()
+        captured = self._rollback.follow(shadow, pending)
         if captured is None:
-            self._seen = stamp
+            self._see(stamp)
+            self._see_again_after_a_writer()
         return captured
+
+    def _follow_log(self, pending: Pending) -> Captured | None:
+        # One look may find many commits, and the stamp is that of the look.
+        stamp = self._looked or self._stamp()
+        self._looked = None
+        try:
+            captured = self._log.follow(self._required(stamp[0]), pending)
+        except (Discontinuity, NotQuiet):
+            self._hold_log(_OUTRUN)
+            raise
+        self._hold_log(self._backlog())
+        if captured is None:
+            self._see(stamp)
+        else:
+            self._looked = stamp
+        return captured
+
+    def _see(self, stamp: _Stamp) -> None:
+        # A log without a wal-index has no counter: what was just written is looked at again.
+        self._seen = None if is_fresh(stamp[1]) else stamp
+
+    def _see_again_after_a_writer(self) -> None:
+        # A transaction that had written all of its pages by then shows only by its end.
+        if self._rollback.is_beside_a_writer:
+            self._seen = None
+
+    def _backlog(self) -> int:
+        known = self._log.backlog
+        if known <= HoldPolicy.CAUGHT_UP and self._hold is not None and self._hold.is_held:
+            # Let go, a fast writer restarts the log at once: what has come meanwhile counts too.
+            return self._log.count_backlog()
+        return known
+
+    def _hold_log(self, backlog: int) -> None:
+        if self._hold is not None:
+            self._hold.follow(backlog)
 
     def capture(self, shadow: Shadow, pending: Pending) -> Captured:
         """See `Capture`."""
         stamp = self._stamp()
-        main = self._main()
+        main = self._required(self._files.main.refresh())
         if main.size == 0:
             captured = self._empty(shadow, pending)
         else:
             captured = self._captured(main, shadow, pending)
-        # A log without a wal-index has no counter: what was just written is looked at again.
-        self._seen = None if is_fresh(stamp[1]) else stamp
+        self._see(stamp)
+        self._see_again_after_a_writer()
+        self._looked = None
         return captured
 
-    def _main(self) -> Identity:
-        main = self._files.main.refresh()
+    def _required(self, main: Identity | None) -> Identity:
         if main is None:
             raise DatabaseUnavailable(str(self._files.path), "missing", "there is no such file")
         return main
@@ -78,13 +143,29 @@ class RawCapture:
     def _captured(self, main: Identity, shadow: Shadow, pending: Pending) -> Captured:
         header = read_header(self._files)
         if header.wal and self._files.log.refresh() is not None:
-            return self._log.capture(header, main, shadow, pending)
+            try:
+                return self._log.capture(header, main, shadow, pending)
+            except NotQuiet:
+                self._hold_log(_OUTRUN)
+                raise
         return self._rollback.capture(header, main, shadow, pending)
 
-    def settle(self, captured: Captured) -> None:
+    def settle(self, captured: Captured | None) -> None:
         """See `Capture`."""
-        self._log.settle(captured)
-        self._rollback.settle(captured)
+        if captured is None:
+            self._log.close()
+            self._rollback.forget()
+        else:
+            self._log.settle(captured)
+            self._rollback.settle(captured)
+
+    def is_being_written(self) -> bool:
+        """See `Capture`: of the wal-index, which ends a commit, there are no events."""
+        return self._files.log_is_being_written()
+
+    def first_copy(self, shadow: Shadow) -> FirstCopy | None:
+        """See `Capture`."""
+        return FirstCopy(self._files.main, shadow)
 
     def resume(self, place: bytes) -> None:
         """See `Capture`."""
@@ -92,4 +173,8 @@ class RawCapture:
 
     def close(self) -> None:
         """See `Capture`."""
+        if self._hold is not None:
+            self._hold.close()
+        self._log.close()
+        self._rollback.close()
         self._files.close()

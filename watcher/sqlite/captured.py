@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from watcher.sqlite.first_copy import FirstCopy
 from watcher.sqlite.shadow import Pending, Shadow
 
 
@@ -104,8 +105,14 @@ class Capture(Protocol):
             DatabaseUnavailable: it cannot be read as it stands.
         """
 
-    def settle(self, captured: Captured) -> None:
-        """Goes on from a state; called when it has been dealt with."""
+    def settle(self, captured: Captured | None) -> None:
+        """Goes on from a state that was dealt with, or back to it; None: from none."""
+
+    def is_being_written(self) -> bool:
+        """Tells whether a commit may be under way of whose end there will be no event."""
+
+    def first_copy(self, shadow: Shadow) -> FirstCopy | None:
+        """Begins to copy the file as it is; None where a capture does as well."""
 
     def resume(self, place: bytes) -> None:
         """Goes on from the place an earlier process has settled last."""

@@ -45,11 +45,13 @@ class Status(msgspec.Struct, tag="status", frozen=True):
         state: `ok`, `partial`, `starting`, or what is in the way.
         detail: one sentence for a person.
         behind: whether the file is known to have changes that are not in the history yet.
+        progress: the part of the first copy that is done, 0 to 1; None while none is being made.
     """
 
     state: str
     detail: str
     behind: bool = False
+    progress: float | None = None
 
 
 class Fatal(msgspec.Struct, tag="fatal", frozen=True):

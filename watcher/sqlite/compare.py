@@ -50,10 +50,14 @@ def insert_all(reader: RowReader, table: TableSchema) -> Iterator[Change]:
     names = [column.name for column in table.columns]
     columns = [f"n.{quote(name)}" for name in names]
     for identity in table.identities:
-        rest = f"FROM new.{quote(table.name)} n WHERE {identity.condition('n')}"
+        rest = (
+            f"FROM new.{quote(table.name)} n WHERE {identity.condition('n')}{_ordered(table, 'n')}"
+        )
         for known, row in select_known(reader, _known(identity, "n"), columns, rest):
             after = dict(zip(names, row, strict=True))
-            yield Change(Op.INSERT, table.name, _key(table, identity, known, after), None, after)
+            yield Change(
+                Op.INSERT, table.name, identity_key(table, identity, known, after), None, after
+            )
 
 
 def compare(reader: RowReader, pair: Comparison) -> Iterator[Change]:
@@ -82,20 +86,24 @@ def _deletes(reader: RowReader, pair: Comparison, old: Identity, new: Identity) 
     rest = (
         f"FROM old.{quote(pair.old.name)} o WHERE {old.condition('o')} AND NOT EXISTS("
         f"SELECT 1 FROM new.{quote(pair.new.name)} n"
-        f" WHERE {_match(old, new)} AND {new.condition('n')})"
+        f" WHERE {_match(old, new)} AND {new.condition('n')}){_ordered(pair.old, 'o')}"
     )
-    for known, before in _old_rows(reader, pair, old, rest):
-        yield Change(Op.DELETE, pair.new.name, _key(pair.new, new, known, before), before, None)
+    for known, before in old_rows(reader, pair, old, rest):
+        yield Change(
+            Op.DELETE, pair.new.name, identity_key(pair.new, new, known, before), before, None
+        )
 
 
 def _inserts(reader: RowReader, pair: Comparison, old: Identity, new: Identity) -> Iterator[Change]:
     rest = (
         f"FROM new.{quote(pair.new.name)} n WHERE {new.condition('n')} AND NOT EXISTS("
         f"SELECT 1 FROM old.{quote(pair.old.name)} o"
-        f" WHERE {_match(old, new)} AND {old.condition('o')})"
+        f" WHERE {_match(old, new)} AND {old.condition('o')}){_ordered(pair.new, 'n')}"
     )
-    for known, after in _new_rows(reader, pair, new, rest):
-        yield Change(Op.INSERT, pair.new.name, _key(pair.new, new, known, after), None, after)
+    for known, after in new_rows(reader, pair, new, rest):
+        yield Change(
+            Op.INSERT, pair.new.name, identity_key(pair.new, new, known, after), None, after
+        )
 
 
 def _updates(reader: RowReader, pair: Comparison, old: Identity, new: Identity) -> Iterator[Change]:
@@ -103,19 +111,32 @@ def _updates(reader: RowReader, pair: Comparison, old: Identity, new: Identity) 
     rest = (
         f"FROM old.{quote(pair.old.name)} o CROSS JOIN new.{quote(pair.new.name)} n"
         f" ON {_match(old, new)} WHERE {old.condition('o')} AND {new.condition('n')}"
-        f" AND {_differs(pair)}"
+        f" AND {_differs(pair)}{_ordered(pair.old, 'o')}"
     )
     defaults = _difference_parameters(pair)
     known = [*_known(old, "o"), *_known(new, "n")]
     width = len(old.columns)
     for values in reader.select_exact(known, rest, defaults):
         of_old, of_new = values[:width], values[width:]
-        before = _only(_old_rows(reader, pair, old, _one("old", pair.old, old, "o"), of_old))
-        after = _only(_new_rows(reader, pair, new, _one("new", pair.new, new, "n"), of_new))
-        yield from _update(pair, new, of_old, before, of_new, after)
+        before = _only(old_rows(reader, pair, old, by_identity("old", pair.old, old, "o"), of_old))
+        after = _only(new_rows(reader, pair, new, by_identity("new", pair.new, new, "n"), of_new))
+        yield from update(pair, new, of_old, before, of_new, after)
 
 
-def _one(database: str, table: TableSchema, identity: Identity, alias: str) -> str:
+def _ordered(table: TableSchema, alias: str) -> str:
+    """The order in which the rows lie.
+
+    It has to be said: SQLite may go by an index for some columns and not for others, and rows that
+    hold text that is none are read a second time in another way.
+    """
+    if table.rowid_column is not None:
+        return f" ORDER BY {alias}.{quote(table.rowid_column)}"
+    (identity, *_) = table.identities
+    return f" ORDER BY {','.join(identity.terms(alias))}"
+
+
+def by_identity(database: str, table: TableSchema, identity: Identity, alias: str) -> str:
+    """SQL from FROM on that selects the row with given values of its identity."""
     where = " AND ".join(f"{term} = {MARK}" for term in identity.terms(alias))
     return (
         f"FROM {database}.{quote(table.name)} {alias} WHERE {where} AND {identity.condition(alias)}"
@@ -129,7 +150,7 @@ def _only(found: Iterator[tuple[tuple[Value, ...], Row]]) -> Row:
     return rows[0]
 
 
-def _update(
+def update(
     pair: Comparison,
     identity: Identity,
     old_known: Sequence[Value],
@@ -137,26 +158,46 @@ def _update(
     new_known: Sequence[Value],
     after: Row,
 ) -> Iterator[Change]:
-    old_key = _key(pair.new, identity, old_known, before)
-    new_key = _key(pair.new, identity, new_known, after)
-    if _same_row(old_key, new_key):
+    """Yields an update, or a delete and an insert where the key is another one.
+
+    Args:
+        pair: the two versions of the table.
+        identity: how the row is known in the new one.
+        old_known: what it was known by.
+        before: the row as it was.
+        new_known: what it is known by.
+        after: the row as it is.
+    """
+    old_key = identity_key(pair.new, identity, old_known, before)
+    new_key = identity_key(pair.new, identity, new_known, after)
+    if same_row(old_key, new_key):
         yield Change(Op.UPDATE, pair.new.name, new_key, before, after)
     else:
         yield Change(Op.DELETE, pair.new.name, old_key, before, None)
         yield Change(Op.INSERT, pair.new.name, new_key, None, after)
 
 
-def _same_row(left: Row, right: Row) -> bool:
+def same_row(left: Row, right: Row) -> bool:
+    """Tells whether two rows of the same columns are identical to SQLite's storage."""
     return all(same(value, right[name]) for name, value in left.items())
 
 
-def _old_rows(
+def old_rows(
     reader: RowReader,
     pair: Comparison,
     identity: Identity,
     rest: str,
     parameters: Sequence[Value] = (),
 ) -> Iterator[tuple[tuple[Value, ...], Row]]:
+    """Yields what rows of the former version are known by, and the rows.
+
+    Args:
+        reader: reads from the connection on which both copies are attached.
+        pair: the two versions.
+        identity: how the rows are known.
+        rest: the statement from FROM on, with the alias `o`.
+        parameters: values for the marks in it.
+    """
     # Columns that did not exist yet are filled in here rather than by SQL.
     held = [source for source in pair.carried if source is not None]
     columns = [f"o.{quote(source)}" for source in held]
@@ -173,13 +214,22 @@ def _old_rows(
         )
 
 
-def _new_rows(
+def new_rows(
     reader: RowReader,
     pair: Comparison,
     identity: Identity,
     rest: str,
     parameters: Sequence[Value] = (),
 ) -> Iterator[tuple[tuple[Value, ...], Row]]:
+    """Yields what rows of the present version are known by, and the rows.
+
+    Args:
+        reader: reads from the connection on which both copies are attached.
+        pair: the two versions.
+        identity: how the rows are known.
+        rest: the statement from FROM on, with the alias `n`.
+        parameters: values for the marks in it.
+    """
     columns = [f"n.{quote(name)}" for name in pair.names]
     for known, row in select_known(reader, _known(identity, "n"), columns, rest, parameters):
         yield known, dict(zip(pair.names, row, strict=True))
@@ -225,5 +275,6 @@ def _balanced_or(tests: list[str]) -> str:
     return f"({_balanced_or(tests[:half])} OR {_balanced_or(tests[half:])})"
 
 
-def _key(table: TableSchema, identity: Identity, known: Sequence[Value], row: Row) -> Row:
+def identity_key(table: TableSchema, identity: Identity, known: Sequence[Value], row: Row) -> Row:
+    """The key by which clients know a row that is known here by these values."""
     return key_of(table, row, known[0] if identity.columns == (table.rowid,) else None)

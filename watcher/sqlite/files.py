@@ -21,12 +21,14 @@ from watcher.sqlite.fileformat import (
     PENDING_BYTE,
     RESERVED_BYTE,
     WAL_INDEX_USERS_BYTE,
+    WAL_WRITE_BYTE,
     DatabaseHeader,
     NotADatabase,
     parse_header,
 )
 
-_FLOCK = struct.Struct("@hhqqi4x")
+# The C structure of fcntl(2): kind of lock, whence, start, length, process.
+FLOCK = struct.Struct("@hhqqi4x")
 # File times are kept in ticks of up to 10 ms: a file written less than two of them ago can be
 # written again without its times showing it.
 _TICK_NS = 20_000_000
@@ -129,12 +131,41 @@ class RawFile:
         """Reads at an offset; shorter than asked at the end of the file or where there is none."""
         return os.pread(self._descriptor, size, offset) if self._descriptor >= 0 else b""
 
+    def keep(self) -> KeptFile:
+        """The file that is open now, to stay open whatever the path names later."""
+        return KeptFile(os.dup(self._descriptor) if self._descriptor >= 0 else -1)
+
     def close(self) -> None:
         """Closes the descriptor; idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
         self._identity = None
+
+
+class KeptFile:
+    """A descriptor that stays with its file, also when that is removed or loses its name.
+
+    Args:
+        descriptor: the open file, -1 for none; closed with it.
+    """
+
+    def __init__(self, descriptor: int = -1) -> None:
+        self._descriptor = descriptor
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Reads at an offset; shorter than asked at the end of the file or where there is none."""
+        return os.pread(self._descriptor, size, offset) if self._descriptor >= 0 else b""
+
+    def modified(self) -> int:
+        """When its content was written last, in nanoseconds; 0 where there is no file."""
+        return os.fstat(self._descriptor).st_mtime_ns if self._descriptor >= 0 else 0
+
+    def close(self) -> None:
+        """Closes the descriptor; idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 class DatabaseFiles:
@@ -162,17 +193,22 @@ class DatabaseFiles:
         """Tells whether a process has a write transaction open in a rollback-journal mode."""
         return self._is_locked(RESERVED_BYTE)
 
+    def log_is_being_written(self) -> bool:
+        """Tells whether a process has a write transaction open in WAL mode."""
+        index = self.index.descriptor
+        return index >= 0 and is_locked(index, WAL_WRITE_BYTE, fcntl.F_RDLCK)
+
     def index_is_in_use(self) -> bool:
         """Tells whether any connection uses the wal-index; what else is in it is of the past.
 
         A writer with an exclusive lock keeps the index in its own memory, and a connection that
         comes first after a crash makes it anew.
         """
-        return _conflicts(self.index.descriptor, WAL_INDEX_USERS_BYTE, fcntl.F_WRLCK)
+        return is_locked(self.index.descriptor, WAL_INDEX_USERS_BYTE, fcntl.F_WRLCK)
 
     def _is_locked(self, byte: int) -> bool:
         # A read lock conflicts with just the write lock a writer holds.
-        return _conflicts(self.main.descriptor, byte, fcntl.F_RDLCK)
+        return is_locked(self.main.descriptor, byte, fcntl.F_RDLCK)
 
     def close(self) -> None:
         """Closes all descriptors; idempotent."""
@@ -198,11 +234,18 @@ def is_fresh(found: object) -> bool:
     return isinstance(found, Identity) and time.time_ns() - found.modified < _TICK_NS
 
 
-def _conflicts(descriptor: int, byte: int, lock: int) -> bool:
+def is_locked(descriptor: int, byte: int, lock: int) -> bool:
+    """Tells whether a lock on a byte would meet one that another descriptor has, without taking it.
+
+    Args:
+        descriptor: of the file.
+        byte: its offset.
+        lock: `fcntl.F_RDLCK` or `fcntl.F_WRLCK`.
+    """
     # An OFD query is answered for this descriptor alone, whatever else the process has locked.
-    query = _FLOCK.pack(lock, os.SEEK_SET, byte, 1, 0)
+    query = FLOCK.pack(lock, os.SEEK_SET, byte, 1, 0)
     answer = fcntl.fcntl(descriptor, _GETLK, query)
-    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+    return bool(FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
 _GETLK: int = getattr(fcntl, "F_OFD_GETLK", fcntl.F_GETLK)

@@ -14,18 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _MOUNTS = Path("/proc/self/mountinfo")
-_REMOTE = frozenset(
-    # Servers and clusters.
-    "afs auristorfs beegfs ceph cifs coda davfs gfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2"
-    " orangefs panfs pvfs2 smb2 smb3 smbfs"
-    # A host's directory in a virtual machine or container.
-    " 9p drvfs fakeowner prl_fs vboxsf virtiofs vmhgfs".split()
-)
+# Servers and clusters; then a host's directory in a virtual machine or a container.
+_REMOTE = """
+afs auristorfs beegfs ceph cifs coda davfs gfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2
+orangefs panfs pvfs2 smb2 smb3 smbfs
+9p drvfs fakeowner prl_fs vboxsf virtiofs vmhgfs
+"""
 # In user space. Others of them, such as mergerfs or gocryptfs, lie on disks of this machine.
-_REMOTE_FUSE = frozenset(
-    "blobfuse blobfuse2 ceph curlftpfs davfs2 gcsfuse glusterfs goofys grpcfuse juicefs mfs osxfs"
-    " rclone s3fs seaweedfs smbnetfs sshfs vmhgfs-fuse".split()
-)
+_REMOTE_FUSE = """
+blobfuse blobfuse2 ceph curlftpfs davfs2 gcsfuse glusterfs goofys grpcfuse juicefs mfs osxfs rclone
+s3fs seaweedfs smbnetfs sshfs vmhgfs-fuse
+"""
+_KINDS = frozenset(_REMOTE.split()) | {f"fuse.{name}" for name in _REMOTE_FUSE.split()}
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
@@ -35,7 +35,7 @@ def is_remote(kind: str) -> bool:
     Args:
         kind: its type as the kernel names it, such as `ext4`, `nfs4` or `fuse.sshfs`.
     """
-    return kind in _REMOTE or kind.removeprefix("fuse.") in _REMOTE_FUSE
+    return kind in _KINDS
 
 
 def kind_at(path: Path, mounts: bytes) -> str | None:

@@ -59,17 +59,19 @@ class _OverlayFile:
     def xRead(self, amount: int, offset: int) -> bytes:
         page, within = divmod(offset, self._page_size or 1)
         data = self._read(page + 1)
-        if page == 0 and within < 100:
-            data = self._with_counters(data)
-        return data if len(data) == amount else data[within : within + amount]
+        if within or len(data) != amount:
+            data = data[within : within + amount]
+        return self._with_counters(data, within) if page == 0 and within < 96 else data
 
-    def _with_counters(self, first_page: bytes) -> bytes:
+    def _with_counters(self, data: bytes, within: int) -> bytes:
         counter = (self._pending.generation & 0xFFFFFFFF).to_bytes(4, "big")
-        patched = bytearray(first_page)
-        if patched:
-            for place in _COUNTERS:
-                patched[place : place + 4] = counter
-        return bytes(patched)
+        first, second = (place - within for place in _COUNTERS)
+        if first < 0 or len(data) < second + 4:
+            # A look at the first counter alone, or at none.
+            return data[:first] + counter + data[first + 4 :] if 0 <= first < len(data) else data
+        return b"".join(
+            (data[:first], counter, data[first + 4 : second], counter, data[second + 4 :])
+        )
 
     def xFileSize(self) -> int:
         pending = self._pending

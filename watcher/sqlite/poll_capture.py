@@ -19,6 +19,7 @@ from watcher.errors import DatabaseUnavailable
 from watcher.sqlite.captured import Captured, Discontinuity, NotQuiet
 from watcher.sqlite.fileformat import HEADER_SIZE, NotADatabase, parse_header
 from watcher.sqlite.files import DatabaseFiles, Identity, RawFile, identify
+from watcher.sqlite.first_copy import FirstCopy
 from watcher.sqlite.names import file_uri
 from watcher.sqlite.shadow import Pending, Shadow
 from watcher.sqlite.whole_file import compare_file
@@ -77,7 +78,7 @@ class PollCapture:
             self._disconnect()
             raise DatabaseUnavailable(str(self._files.path), "closed", _CLOSED)
 
-    def follow(self, shadow: Shadow, pending: Pending) -> Captured | None:
+    def follow(self, shadow: Shadow, pending: Pending) -> Captured | None:  # noqa: ARG002 - the protocol's
         """See `Capture`: a connection tells states, not commits."""
         raise Discontinuity("read through a connection")
 
@@ -162,8 +163,16 @@ class PollCapture:
         compare_file(self._copy, page_count, shadow, pending, lambda _page: None)
         return Captured(header.page_size, page_count, None)
 
-    def settle(self, captured: Captured) -> None:
+    def settle(self, captured: Captured | None) -> None:
         """See `Capture`."""
+
+    def is_being_written(self) -> bool:
+        """See `Capture`: there are no events at all."""
+        return False
+
+    def first_copy(self, shadow: Shadow) -> FirstCopy | None:  # noqa: ARG002 - the protocol's
+        """See `Capture`."""
+        return None
 
     def resume(self, place: bytes) -> None:
         """See `Capture`."""

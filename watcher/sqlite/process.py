@@ -24,6 +24,7 @@ from watcher.errors import DatabaseUnavailable, MalformedPosition, StateUnavaila
 from watcher.history import PART_BYTES, HistoryWriter, Limits
 from watcher.sqlite.capture import RawCapture
 from watcher.sqlite.captured import Capture, NotQuiet
+from watcher.sqlite.caught_journals import CaughtJournals
 from watcher.sqlite.channel import (
     AskMade,
     AskRows,
@@ -40,6 +41,8 @@ from watcher.sqlite.channel import (
 )
 from watcher.sqlite.files import DatabaseFiles
 from watcher.sqlite.filesystem import remote_kind, warning
+from watcher.sqlite.hold import Hold
+from watcher.sqlite.hold_note import HoldNote
 from watcher.sqlite.options import Options
 from watcher.sqlite.poll_capture import PollCapture
 from watcher.sqlite.reader import Reader
@@ -56,6 +59,8 @@ _LONGEST_PAUSE_SECONDS = 0.05
 _BUSY_PAUSE_SECONDS = 0.005
 _FIRST_FOLLOW_UP_SECONDS = 0.0001
 _LONGEST_FOLLOW_UP_SECONDS = 0.05
+# Between two words on how far the first copy is.
+_PROGRESS_SECONDS = 0.05
 # A file that is not quiet for so long is worth a word.
 _PATIENCE_SECONDS = 1.0
 
@@ -100,6 +105,8 @@ class ReaderProcess:
         self._pause = _FIRST_PAUSE_SECONDS
         self._busy_until = 0.0
         self._follow_up = self._poll
+        self._progress_due = 0.0
+        self._behind_since = time.monotonic()
 
     async def watch(self) -> None:
         """Looks whenever something may have changed, until cancelled."""
@@ -112,7 +119,9 @@ class ReaderProcess:
 
     def _next_wait(self) -> float:
         if self._follow_up > _LONGEST_FOLLOW_UP_SECONDS:
-            return self._poll
+            # A sync can take its time.
+            is_awaited = self._reader.is_being_written
+            return _LONGEST_FOLLOW_UP_SECONDS if is_awaited else self._poll
         seconds, self._follow_up = self._follow_up, 2 * self._follow_up
         return seconds
 
@@ -135,10 +144,28 @@ class ReaderProcess:
         except (OSError, apsw.FullError, apsw.IOError) as error:
             return self._no_state(f"the state cannot be written ({error})")
         self._restless_since, self._pause = None, _FIRST_PAUSE_SECONDS
+        if self._reader.copying is not None:
+            self._report_copying(self._reader.copying)
+            # At once, but questions and the end of the channel have their turn.
+            return 0.0
         if grown and self._channel.is_idle:
             self._channel.send(More())
-        self._report(*self._how_it_stands())
-        return None
+        self._report(*self._how_it_stands(), behind=self._is_behind())
+        return None if self._reader.is_settled else 0.0
+
+    def _is_behind(self) -> bool:
+        """Whether commits have been waiting for so long that it is worth a word."""
+        now = time.monotonic()
+        if self._reader.is_settled:
+            self._behind_since = now
+        return now - self._behind_since > _PATIENCE_SECONDS
+
+    def _report_copying(self, part: float) -> None:
+        now = time.monotonic()
+        if now >= self._progress_due:
+            self._progress_due = now + _PROGRESS_SECONDS
+            progress = round(part, 2)
+            self._report("starting", "the first copy is being made", behind=True, progress=progress)
 
     def _no_state(self, detail: str) -> float:
         # The state volume, not the watched file: nothing was published, so try again.
@@ -168,8 +195,10 @@ class ReaderProcess:
         pause, self._pause = self._pause, min(2 * self._pause, longest)
         return pause
 
-    def _report(self, state: str, detail: str, *, behind: bool = False) -> None:
-        status = Status(state, detail, behind)
+    def _report(
+        self, state: str, detail: str, *, behind: bool = False, progress: float | None = None
+    ) -> None:
+        status = Status(state, detail, behind, progress)
         if status != self._status:
             self._status = status
             self._channel.send(status)
@@ -181,9 +210,17 @@ class ReaderProcess:
             await self._channel.drained()
 
     def _answer(self, question: ToReader) -> Rows | Made:
+        if not self._reader.has_begun:
+            return self._nothing_yet(question)
         if isinstance(question, AskRows):
             return self._rows(question)
         return self._made(question)
+
+    def _nothing_yet(self, question: ToReader) -> Rows | Made:
+        position, detail = str(self._history.position), "the first copy is not complete"
+        if isinstance(question, AskRows):
+            return Rows(question.id, position, msgspec.Raw(b"[]"), None, detail)
+        return Made(question.id, position, msgspec.Raw(b"[]"), detail)
 
     def _rows(self, question: AskRows) -> Rows:
         position = str(self._history.position)
@@ -264,11 +301,14 @@ async def _open_capture(
         poll = _FALLBACK_POLL_SECONDS
     files = DatabaseFiles(path)
     names = [file.path.name for file in (files.main, files.log, files.index, files.journal)]
-    wakeup = open_wakeup(path.parent, names, events=poll is None)
+    journals = CaughtJournals(path)
+    wakeup = open_wakeup(path.parent, names, events=poll is None, on_event=journals.on_event)
     stack.push_async_callback(wakeup.aclose)
     if poll is not None:
         return PollCapture(files, directory), wakeup, poll
-    return RawCapture(files, wakeup.touched), wakeup, _FALLBACK_POLL_SECONDS
+    note = None if options.hold_note is None else HoldNote(options.hold_note)
+    hold = Hold(files, options.hold, note)
+    return RawCapture(files, wakeup.touched, hold, journals), wakeup, _FALLBACK_POLL_SECONDS
 
 
 def _open_state(
@@ -286,6 +326,14 @@ def _open_state(
     return directory, history
 
 
+def _open_reader(path: Path, directory: Path, capture: Capture, history: HistoryWriter) -> Reader:
+    try:
+        return Reader(path, directory, capture, history)
+    except (OSError, apsw.Error) as error:
+        # What the reader before has left undone is done here, and may be refused.
+        raise StateUnavailable(str(directory), f"it cannot be written ({error})") from error
+
+
 async def _run(end: socket.socket, options: Options) -> int:
     channel = await open_channel(end)
     async with AsyncExitStack() as stack:
@@ -293,12 +341,12 @@ async def _run(end: socket.socket, options: Options) -> int:
         path = Path(os.fsdecode(options.path))
         try:
             directory, history = _open_state(options, path, stack)
+            capture, wakeup, poll = await _open_capture(path, options, directory.path, stack)
+            reader = _open_reader(path, directory.path, capture, history)
         except StateUnavailable as error:
             channel.send(Fatal(os.fsencode(error.directory), error.detail))
             await channel.drained()
             return 3
-        capture, wakeup, poll = await _open_capture(path, options, directory.path, stack)
-        reader = Reader(path, directory.path, capture, history)
         stack.callback(reader.close)
         said = warning(path)
         if said:

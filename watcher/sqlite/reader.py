@@ -1,4 +1,4 @@
-"""The recipe: from "something may have changed" to a changeset in the history.
+"""The recipe: from "something may have changed" to changesets in the history.
 
 `Reader.step` is the whole of it. It runs in the reader process, beside the watched file.
 """
@@ -7,56 +7,32 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import apsw
-
-from watcher import wire
-from watcher.changes import Change, ResetReason, SchemaChange, Value
+from watcher.changes import ResetReason, SchemaChange, Value
 from watcher.errors import DatabaseUnavailable, UnknownTable
 from watcher.history import HistoryWriter
-from watcher.sqlite.captured import Capture, Captured, Mark
-from watcher.sqlite.compare import compare, insert_all
-from watcher.sqlite.rows import RowLost, RowReader, read_page, read_samples
-from watcher.sqlite.schema import Schema, TableSchema, read_schema
-from watcher.sqlite.schema_changes import Plan, plan_changes, table_made
+from watcher.sqlite.captured import Capture, Captured, Discontinuity, Mark, NotQuiet
+from watcher.sqlite.commit_reader import CommitReader
+from watcher.sqlite.content import Page, naming_corruption, read_made, read_rows
+from watcher.sqlite.first_copy import FirstCopy
+from watcher.sqlite.locate import Locator
+from watcher.sqlite.obstacles import TableUnreadable, probe, without
+from watcher.sqlite.plan import Planned
+from watcher.sqlite.pointer_map import PointerMap
+from watcher.sqlite.schema import Schema, read_schema
 from watcher.sqlite.shadow import Pending, Shadow
+from watcher.sqlite.touched import Unattributed
 from watcher.sqlite.versions import EncodingChanged, Versions
 
 # How often tables that could not be read are tried again where the file has changed.
 _RETRY_SECONDS = 2.0
-_INDISTINCT = "its rows cannot be told apart: there is no key, and the rowid is hidden"
-_NAMELESS = "its columns have names that are not text"
-
-
-class TableUnreadable(Exception):
-    """SQLite cannot read a table here: a collation or function of the application, or corruption.
-
-    Args:
-        table: its name.
-        detail: what SQLite says.
-    """
-
-    def __init__(self, table: str, detail: str) -> None:
-        super().__init__(table, detail)
-        self.table = table
-        self.detail = detail
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some rows of the current state.
-
-    Args:
-        inserts: each row, encoded as an insert.
-        next: place of the last one if more may follow, else None.
-    """
-
-    inserts: list[bytes]
-    next: tuple[Value, ...] | None
+# A batch of commits ends where one of these is reached: what waits is told, then it goes on.
+_BATCH_SECONDS = 0.02
+_BATCH_COMMITS = 500
+_BATCH_BYTES = 8 * 1024 * 1024
 
 
 class Reader:
@@ -67,10 +43,17 @@ class Reader:
         directory: the state directory, held by this process.
         capture: how to look at the file.
         history: where changesets go.
+        whole: compare whole tables always, as an oracle.
     """
 
     def __init__(
-        self, path: Path, directory: Path, capture: Capture, history: HistoryWriter
+        self,
+        path: Path,
+        directory: Path,
+        capture: Capture,
+        history: HistoryWriter,
+        *,
+        whole: bool = False,
     ) -> None:
         self._path = path
         self._capture = capture
@@ -78,8 +61,16 @@ class Reader:
         self._shadow = Shadow(directory)
         self._pending = Pending(directory, self._shadow)
         self._versions = Versions(self._pending)
+        self._pointers = PointerMap(directory)
+        self._locator = Locator(self._pending, self._pointers)
+        self._commits = CommitReader(self._versions, self._locator, whole=whole)
+        self._copy: FirstCopy | None = None
+        # How much of the first copy is made, None where none is being made.
+        self.copying: float | None = None
         # Tables SQL cannot read here, and why; they take no part until they can be read again.
         self.unreadable: dict[str, str] = {}
+        # What the history says of them, None where that is not known.
+        self._remembered: dict[str, str] | None = None
         self._retry_at = 0.0
         # Whether the file has changed since they were tried.
         self._untried = False
@@ -88,24 +79,35 @@ class Reader:
         self._failure: str | None = None
         # Whether there is a changeset whose pages the shadow has not got yet.
         self._unapplied = False
+        # What the next commit needs that could not be dealt with like any other.
+        self._failed: dict[str, str] = {}
+        self._compare_next = False
+        self._limit = _BATCH_COMMITS
         # Not remembered: who knows which file it belonged to?
         self._mark: Mark | None = None
-        # Whether there is a history that the shadow belongs to.
+        # The plan whose tables the history knows of.
+        self._told: Planned | None = None
+        # The last state that is in the history.
+        self._recorded: Captured | None = None
+        # Whether there is a history that the shadow belongs to, and why the next one begins.
         self._has_begun = False
-        # The part of a first copy that is done, None while none is under way.
-        self.copying: float | None = None
+        self._reason = ResetReason.START
         self._recover()
 
     def _recover(self) -> None:
-        note = self._history.recall("pending")
+        note, is_trusted = self._history.recall("pending"), self._history.recall("pointers")
         if isinstance(note, bytes) and self._history.epoch:
-            self._has_begun = self._shadow.recover(self._pending, note)
-        if not self._has_begun or not self._is_readable():
-            self._has_begun = False
+            self._has_begun = self._shadow.recover(self._pending, note) and self._is_readable()
+        if not self._has_begun:
             self._shadow.clear()
-            self._pending.forget()
             return
-        unreadable = self._history.recall("unreadable")
+        if is_trusted:
+            self._locator.trust()
+            # Until the next clean end.
+            self._history.remember("pointers", 0)
+        place, unreadable = self._history.recall("place"), self._history.recall("unreadable")
+        if isinstance(place, bytes):
+            self._capture.resume(place)
         self.unreadable = json.loads(unreadable) if isinstance(unreadable, str) else {}
         self._untried = bool(self.unreadable)
 
@@ -117,8 +119,28 @@ class Reader:
             return False
         return True
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a state to answer from; before that the copy may be torn."""
+        return self._has_begun
+
+    @property
+    def fallbacks(self) -> Counter[str]:
+        """Why tables were compared as a whole, and how often."""
+        return self._commits.fallbacks
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything the last look has seen is in the history; if not, look again."""
+        return self._settled
+
+    @property
+    def is_being_written(self) -> bool:
+        """Whether a commit may be under way of whose end there will be no event."""
+        return self._capture.is_being_written()
+
     def step(self) -> bool:
-        """Takes one look; where the file has changed, adds a changeset.
+        """Takes one look; adds a changeset for each commit that is found.
 
         Returns:
             Whether the history has grown.
@@ -128,38 +150,58 @@ class Reader:
             DatabaseUnavailable: it cannot be read as it stands.
         """
         if self._unapplied:
-            # The state volume was full at step 5. The changeset is in the history all the same.
+            # The state volume was full at step 5. The changesets are in the history all the same.
             self._move_on()
             return True
+        if not self._has_begun and not self._is_copied():
+            return False
         # 1. Has anything happened? A few system calls while idle.
         retry = bool(self.unreadable) and time.monotonic() >= self._retry_at
         overdue = retry and self._untried
         if self._settled and not overdue and not self._capture.changed():
             return self._nothing_new()
         self._settled, self._failure = False, None
-        self._pending.drop()
-        self._versions.reopen()
-        # 2. The pages in which the file differs from the shadow, all of one committed state.
-        captured = self._capture.capture(self._shadow, self._pending)
-        if self._is_as_before(captured) and not overdue:
-            self._mark, self._settled = captured.mark, True
+        # 2. The pages of the next commit; where commits cannot be told apart, those in which the
+        #    file differs from the shadow, all of one committed state.
+        captured = self._first(overdue)
+        if captured is None:
+            self._settled = True
             return False
         # 3. Old and new side by side: which rows are those pages?
         # 4. History, position and the note which pages belong to it, in one transaction.
-        grown = self._record_readable(captured, retry=retry)
+        grown = self._record_batch(captured, retry=retry)
         # 5. Only now the shadow moves on; after a crash the note says it must.
-        self._move_on()
-        self._mark = captured.mark
+        if self._unapplied:
+            self._move_on()
         return grown
+
+    def _is_copied(self) -> bool:
+        if self._copy is None:
+            self._pending.forget()
+            self._copy = self._capture.first_copy(self._shadow)
+        part = 1.0 if self._copy is None else self._copy.advance()
+        self.copying = None if part == 1.0 else part
+        return self.copying is None
 
     def _nothing_new(self) -> bool:
         if self._failure is not None:
             raise DatabaseUnavailable(str(self._path), "corrupt", self._failure)
         return False
 
-    def _move_on(self) -> None:
-        self._shadow.apply(self._pending)
-        self._unapplied, self._settled = False, True
+    def _first(self, overdue: bool) -> Captured | None:
+        self._pending.drop()
+        try:
+            if not self._has_begun or overdue:
+                raise Discontinuity("start")
+            return self._capture.follow(self._shadow, self._pending)
+        except Discontinuity:
+            captured = self._capture.capture(self._shadow, self._pending)
+        self._settled = True
+        if self._is_as_before(captured) and not overdue:
+            self._settle(captured)
+            self._recorded = captured
+            return None
+        return captured
 
     def _is_as_before(self, captured: Captured) -> bool:
         return (
@@ -168,115 +210,146 @@ class Reader:
             and captured.page_count == self._shadow.page_count
         )
 
-    def _record_readable(self, captured: Captured, *, retry: bool) -> bool:
-        """Records the changes of all tables that can be read; one that cannot stops no other."""
+    def _record_batch(self, captured: Captured, *, retry: bool) -> bool:
+        """Records a commit and those that wait behind it."""
         if not self._has_begun:
-            return self._start(ResetReason.START)
+            return self._start(captured)
+        done, grown, until = 0, False, time.monotonic() + _BATCH_SECONDS
+        following: Captured | None = captured
+        try:
+            with self._history.transaction():
+                while following is not None:
+                    grown = self._record(following, retry=retry) or grown
+                    self._settle(following)
+                    captured, done = following, done + 1
+                    following = self._follow(done, until)
+                self._remember_state(captured)
+        except (TableUnreadable, Unattributed, EncodingChanged, DatabaseUnavailable) as error:
+            self._go_back(done)
+            if done == 0:
+                self._remedy(error)
+            return False
+        except BaseException:
+            self._go_back(done)
+            raise
+        self._recorded, self._unapplied = captured, True
+        self._failed, self._compare_next, self._limit = {}, False, _BATCH_COMMITS
+        self._untried = not retry and bool(self.unreadable)
         if retry:
             self._retry_at = time.monotonic() + _RETRY_SECONDS
-        failed: dict[str, str] = {}
-        while True:
-            try:
-                grown = self._record(captured, failed, retry=retry)
-            except TableUnreadable as error:
-                self._history.reload()
-                failed[error.table] = error.detail
-            except EncodingChanged:
-                # Text that was written in another encoding cannot be compared at all.
-                return self._start(ResetReason.REPLACED)
-            else:
-                self._untried = not retry and bool(self.unreadable)
-                return grown
+        return grown
 
-    def _record(self, captured: Captured, failed: dict[str, str], *, retry: bool) -> bool:
-        """Records what became of the rows the shadow held."""
-        with self._settling_corruption(), self._versions.open() as (db, rows):
-            old, new = read_schema(db, "old"), read_schema(db, "new")
-            unreadable = dict(self._still_unreadable(rows, old, new, failed, retry=retry))
-            # What could not be read so far is not known to clients, or not as it is.
-            void = self.unreadable.keys() & new.tables.keys() - unreadable.keys()
-            # A failed read invents no deletes; but what is another table now is not held any more.
-            kept = {name for name in unreadable if self._may_be_held(name, old, new)}
-            old, new = _without(old, kept), _without(new, unreadable)
-            plan = plan_changes(db, old, new, frozenset(void))
-            with self._history.transaction():
-                mark = captured.mark
-                commits = None if mark is None else mark.commits_since(self._mark)
-                count = self._history.append(commits, _changes(rows, plan))
-                self._remember_tables(new)
-                self._remember_state(unreadable)
-        self.unreadable, self._unapplied = unreadable, True
+    def _follow(self, done: int, until: float) -> Captured | None:
+        """The next commit of a batch, None where the batch ends."""
+        if self._failed or self._compare_next or done >= self._limit:
+            return None
+        if time.monotonic() >= until or self._pending.settled_bytes >= _BATCH_BYTES:
+            return None
+        try:
+            captured = self._capture.follow(self._shadow, self._pending)
+        except (NotQuiet, Discontinuity, DatabaseUnavailable):
+            # Said again, and dealt with, when it is the first of the next batch.
+            return None
+        self._settled = captured is None
+        return captured
+
+    def _settle(self, captured: Captured) -> None:
+        self._pending.settle()
+        self._capture.settle(captured)
+        self._commits.settle()
+        self._mark = captured.mark
+
+    def _go_back(self, done: int) -> None:
+        """Forgets what was not recorded; the commits before the one that failed come first."""
+        self._history.reload()
+        self._remembered = self._told = None
+        self._pending.drop()
+        self._commits.forget()
+        self._capture.settle(self._recorded)
+        self._mark = None if self._recorded is None else self._recorded.mark
+        self._settled = False
+        self._limit = done or 1
+
+    def _remedy(self, error: Exception) -> None:
+        """Sees to it that the next attempt at the same commit goes another way."""
+        if isinstance(error, TableUnreadable):
+            self._failed[error.table] = error.detail
+        elif isinstance(error, Unattributed):
+            self._commits.fallbacks[error.reason] += 1
+            self._compare_next = True
+        elif isinstance(error, EncodingChanged):
+            # Text that was written in another encoding cannot be compared at all.
+            self._has_begun, self._reason = False, ResetReason.REPLACED
+        elif isinstance(error, DatabaseUnavailable):
+            # It stays so until the file changes; a later commit may have mended it.
+            self._failure, self._settled = error.detail, True
+            self._capture.settle(None)
+            raise error
+
+    def _record(self, captured: Captured, *, retry: bool) -> bool:
+        """Records what became of the rows of the state before."""
+        with (
+            naming_corruption(self._path),
+            self._commits.read(
+                self.unreadable, self._failed, retry=retry, whole=self._compare_next
+            ) as (planned, touched),
+        ):
+            commits = self._count(captured)
+            count = self._history.append(commits, planned.changes(touched))
+            if planned is not self._told:
+                self._remember_tables(planned.watched)
+        self.unreadable, self._told = planned.unreadable, planned
         return count > 0
 
-    def _still_unreadable(
-        self, rows: RowReader, old: Schema, new: Schema, failed: dict[str, str], *, retry: bool
-    ) -> Iterator[tuple[str, str]]:
-        """Yields the tables to leave out this time, and why."""
-        for name, table in new.tables.items():
-            if name in failed:
-                yield name, failed[name]
-            elif old.tables.get(name) == table and name not in self.unreadable:
-                continue
-            elif old.tables.get(name) == table and not retry:
-                yield name, self.unreadable[name]
-            elif (why := _obstacle(rows, table)) is not None:
-                yield name, why
+    def _count(self, captured: Captured) -> int | None:
+        if captured.commits is not None or captured.mark is None:
+            return captured.commits
+        return captured.mark.commits_since(self._mark)
 
-    def _may_be_held(self, name: str, old: Schema, new: Schema) -> bool:
-        before = old.tables.get(name)
-        same = before is not None and before.sql == new.tables[name].sql
-        return same or name in self.unreadable
-
-    def _start(self, reason: ResetReason) -> bool:
+    def _start(self, captured: Captured) -> bool:
         """Begins a history with the captured state."""
-        with self._settling_corruption(), self._versions.open_new() as (db, rows):
-            schema = read_schema(db, "new")
-            unreadable = dict(_probe(rows, schema))
-            with self._history.transaction():
-                self._history.start_epoch(reason, ())
-                self._remember_tables(_without(schema, unreadable.keys()))
-                self._remember_state(unreadable)
-        self.unreadable, self._unapplied, self._has_begun = unreadable, True, True
-        return True
-
-    @contextmanager
-    def _naming_corruption(self) -> Iterator[None]:
         try:
-            yield
-        except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
-            # Where our own copy lies is nobody's business.
-            said = str(error).partition(": file:")[0]
-            detail = f"cannot be read by SQLite ({said})"
-            raise DatabaseUnavailable(str(self._path), "corrupt", detail) from error
-
-    @contextmanager
-    def _settling_corruption(self) -> Iterator[None]:
-        """A state found corrupt stays so until the file changes."""
-        try:
-            with self._naming_corruption():
-                yield
+            with naming_corruption(self._path), self._versions.open_new() as (db, rows):
+                schema = read_schema(db, "new")
+                unreadable = dict(probe(rows, schema))
+                with self._history.transaction():
+                    self._history.start_epoch(self._reason, ())
+                    self._remember_tables(without(schema, unreadable))
+                    self._settle(captured)
+                    self.unreadable = unreadable
+                    self._remember_state(captured)
         except DatabaseUnavailable as error:
             self._failure, self._settled = error.detail, True
             raise
+        except BaseException:
+            self._go_back(0)
+            raise
+        self._recorded = captured
+        self._commits.forget(schema)
+        self._unapplied, self._has_begun, self._reason = True, True, ResetReason.START
+        self._locator.distrust()
+        self._move_on()
+        return True
+
+    def _move_on(self) -> None:
+        self._shadow.apply(self._pending)
+        self._locator.keep()
+        self._unapplied = False
 
     def _remember_tables(self, schema: Schema) -> None:
         definitions = [table.definition for table in schema.tables.values()]
         if definitions != self._history.tables:
             self._history.remember_tables(definitions)
 
-    def _remember_state(self, unreadable: dict[str, str]) -> None:
-        self._pending.settle()
+    def _remember_state(self, captured: Captured) -> None:
         self._history.remember("pending", self._pending.note())
-        self._history.remember("unreadable", json.dumps(unreadable))
+        self._history.remember("place", captured.place)
+        if self.unreadable != self._remembered:
+            self._history.remember("unreadable", json.dumps(self.unreadable))
+            self._remembered = self.unreadable
 
     def rows(self, table: str, after: Sequence[Value] | None, limit: int, max_bytes: int) -> Page:
-        """Reads rows of the current state.
-
-        Args:
-            table: the table's name.
-            after: the place of the row before them, None for the first.
-            limit: at most so many.
-            max_bytes: stop when their encoding reaches this size.
+        """Reads rows of the current state; see `read_rows`.
 
         Raises:
             UnknownTable: no watched table has that name, or it turns out to be unreadable.
@@ -284,108 +357,43 @@ class Reader:
             DatabaseUnavailable: SQLite cannot read the schema.
             StateUnavailable: large values among them cannot be stored.
         """
-        large: dict[str, tuple[str, bytes]] = {}
-        page = Page([], None)
-
-        def keep(sha256: str, kind: str, data: bytes) -> None:
-            large[sha256] = (kind, data)
-
-        with self._naming_corruption(), self._versions.open_old() as (db, rows):
-            watched = self._watched(db)
-            found = watched.tables.get(table)
-            if found is None:
-                raise UnknownTable(table)
-            try:
-                for place, change in read_page(rows, "old", found, after, limit):
-                    page.inserts.append(wire.encode_change(change, keep))
-                    max_bytes -= len(page.inserts[-1])
-                    if max_bytes <= 0 or len(page.inserts) == limit:
-                        page = replace(page, next=place)
-                        break
-            except (apsw.Error, RowLost) as error:
-                self._give_up(watched, table, str(error))
-                raise UnknownTable(table) from error
-        if large:
+        try:
+            page = read_rows(
+                self._path, self._versions, self.unreadable, table, after, limit, max_bytes
+            )
+        except TableUnreadable as error:
+            self._give_up(error)
+            raise UnknownTable(table) from error
+        if page.large:
             with self._history.transaction():
-                for sha256, (kind, data) in large.items():
+                for sha256, (kind, data) in page.large.items():
                     self._history.keep_large(sha256, kind, data)
         return page
 
-    def _give_up(self, watched: Schema, table: str, why: str) -> None:
-        unreadable = self.unreadable | {table: why}
+    def _give_up(self, error: TableUnreadable) -> None:
+        unreadable = self.unreadable | {error.table: error.detail}
+        kept = [table for table in self._history.tables if table.name != error.table]
         with self._history.transaction():
-            self._remember_tables(_without(watched, {table}))
+            self._history.remember_tables(kept)
             self._history.remember("unreadable", json.dumps(unreadable))
-        self.unreadable = unreadable
-
-    def _watched(self, db: apsw.Connection) -> Schema:
-        if not self._has_begun:
-            # What the shadow holds is a first copy at most, which may be torn.
-            raise DatabaseUnavailable(str(self._path), "starting", "the first copy is being made")
-        return _without(read_schema(db, "old"), self.unreadable)
+        self.unreadable, self._told = unreadable, None
+        self._commits.forget()
 
     def made(self, tables: Iterable[str]) -> list[SchemaChange]:
-        """The definitions of watched tables, as schema changes that make them.
-
-        Args:
-            tables: names of the tables; those that are not watched are left out.
-
-        Raises:
-            DatabaseUnavailable: SQLite cannot read the schema.
-        """
-        with self._naming_corruption(), self._versions.open_old() as (db, _):
-            schema = self._watched(db)
-        wanted = set(tables)
-        return [table_made(table) for name, table in schema.tables.items() if name in wanted]
+        """The definitions of watched tables; see `read_made`."""
+        return read_made(self._path, self._versions, self.unreadable, tables)
 
     def sync(self) -> str:
         """Brings the shadow to disk, for a clean stop; returns its stamp."""
         self._pending.sync()
+        self._pointers.sync()
+        self._history.remember("pointers", int(self._locator.is_trusted))
         return self._shadow.sync()
 
     def close(self) -> None:
         """Lets go of everything; idempotent."""
         self._versions.close()
+        self._pointers.close()
         self._pending.close()
         self._shadow.close()
         self._capture.close()
-
-
-def _changes(rows: RowReader, plan: Plan) -> Iterator[Change | SchemaChange]:
-    yield from plan.changes
-    for pair in plan.compare:
-        yield from _naming(pair.new, compare(rows, pair))
-    for table in plan.insert:
-        yield from _naming(table, insert_all(rows, table))
-
-
-def _naming(table: TableSchema, changes: Iterator[Change]) -> Iterator[Change]:
-    try:
-        yield from changes
-    except (apsw.Error, RowLost) as error:
-        raise TableUnreadable(table.name, str(error)) from error
-
-
-def _probe(rows: RowReader, schema: Schema) -> Iterator[tuple[str, str]]:
-    """Yields the tables that cannot be read, and why."""
-    for table in schema.tables.values():
-        why = _obstacle(rows, table)
-        if why is not None:
-            yield table.name, why
-
-
-def _obstacle(rows: RowReader, table: TableSchema) -> str | None:
-    if not table.identities:
-        return _INDISTINCT if table.columns else _NAMELESS
-    # Also where it is empty yet: what its order needs shows when SQLite prepares the statement.
-    try:
-        read_samples(rows, "new", table)
-    except apsw.Error as error:
-        return str(error)
-    return None
-
-
-def _without(schema: Schema, names: Iterable[str]) -> Schema:
-    excluded = set(names)
-    tables = {name: table for name, table in schema.tables.items() if name not in excluded}
-    return replace(schema, tables=tables)

@@ -3,17 +3,45 @@
 The main file is written only under the PENDING lock, after a journal that could undo it. A look
 counts if no such lock and no such journal was there at either end, the change counter is the same,
 and no write to the file was reported in between; see `docs/design.md`, "When is a look valid?".
+
+Where the journals of all commits since the last state have been caught, they name the pages that
+were changed, and only these are read. They also complete a comparison of the whole file that took
+longer than a commit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
+from watcher.errors import DatabaseUnavailable
 from watcher.sqlite.captured import Captured, Discontinuity, Mark, NotQuiet
-from watcher.sqlite.fileformat import DatabaseHeader, is_live_journal
+from watcher.sqlite.caught_journals import CaughtJournals, Transaction
+from watcher.sqlite.fileformat import HEADER_SIZE, DatabaseHeader, normalise_first_page
 from watcher.sqlite.files import DatabaseFiles, Identity, is_fresh, read_header
+from watcher.sqlite.journaled_pages import changed_pages
+from watcher.sqlite.look import Disturbed, Look, Looks, parse_first_page
 from watcher.sqlite.shadow import Pending, Shadow
 from watcher.sqlite.whole_file import compare_file
+
+_ATTEMPTS = 3
+# So many pages are compared faster in large blocks.
+_FEW_PAGES = 4096
+_PART = 8
+# How many pages are read before events are taken: some tenths of a millisecond.
+_PAGES_BETWEEN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    # The state settled last: where the count stood, and how the file looked.
+    opening: int
+    header: DatabaseHeader
+    head: bytes
+    page_count: int
+    main: Identity
+    writes: int
 
 
 class RollbackCapture:
@@ -22,58 +50,329 @@ class RollbackCapture:
     Args:
         files: the descriptors.
         touched: names of files written since the last call, None where that cannot be told.
+        journals: catches journals, fed with file events; None where there are none.
     """
 
-    def __init__(self, files: DatabaseFiles, touched: Callable[[], frozenset[str] | None]) -> None:
+    def __init__(
+        self,
+        files: DatabaseFiles,
+        touched: Callable[[], frozenset[str] | None],
+        journals: CaughtJournals | None = None,
+    ) -> None:
         self._files = files
-        self._touched = touched
-        # The main file as it was when it was found locked.
-        self._locked: Identity | None = None
+        self._journals = CaughtJournals(files.path) if journals is None else journals
+        self._is_fed = journals is not None
+        self._looks = Looks(files, touched, self._journals)
+        self._settled: _Settled | None = None
+        # What `settle` makes of the state found last.
+        self._found: tuple[Captured, Callable[[], None]] | None = None
 
-    def follow(self, shadow: Shadow, pending: Pending) -> Captured | None:
+    @property
+    def is_beside_a_writer(self) -> bool:
+        """Whether a transaction was writing the file at the last look.
+
+        When it commits, neither times nor counter need to change any more.
+        """
+        return self._looks.is_beside_a_writer
+
+    def follow(self, shadow: Shadow, pending: Pending) -> Captured | None:  # noqa: ARG002 - the protocol's
         """See `Capture`."""
-        raise Discontinuity("no journal was caught")
+        self._found = None
+        self._looks.is_beside_a_writer = False
+        return self._insist(lambda: self._attempt(pending))
+
+    def _insist(self, attempt: Callable[[], Captured | None]) -> Captured | None:
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(Disturbed):
+                return attempt()
+        return attempt()
+
+    def _attempt(self, pending: Pending) -> Captured | None:
+        settled = self._require_settled()
+        # Not only in a valid look: a writer with an exclusive lock has a log, too.
+        if self._files.main.read(1, 19) == b"\x02" and self._files.log.refresh() is not None:
+            raise Discontinuity("a log")
+        look = self._looks.begin()
+        if look is None or self._journals.broken is not None:
+            self._require_unchanged(settled)
+            return None
+        try:
+            captured = self._follow(settled, look, pending)
+        except (Discontinuity, DatabaseUnavailable):
+            # It may be so only because it is being written.
+            self._looks.require_valid(look)
+            raise
+        self._looks.require_valid(look)
+        return captured
+
+    def _require_settled(self) -> _Settled:
+        if self._settled is None:
+            raise Discontinuity("start")
+        main = self._files.main.refresh()
+        if main is None or self._files.main.opening != self._settled.opening:
+            raise Discontinuity("replaced")
+        return self._settled
+
+    def _require_unchanged(self, settled: _Settled) -> None:
+        """Where events do not tell it, times and header may show that nothing was written."""
+        if settled.header.wal and self._files.log.refresh() is not None:
+            raise Discontinuity("a log")
+        main = self._files.main.refresh()
+        head = self._files.main.read(HEADER_SIZE, 0)
+        if main != settled.main or is_fresh(main) or head != settled.head:
+            raise Discontinuity(self._journals.broken or "events are not to be had")
+
+    def _follow(self, settled: _Settled, look: Look, pending: Pending) -> Captured | None:
+        first_page = self._looks.read(look, 1, settled.header.page_size)
+        header = parse_first_page(first_page)
+        if header.wal and self._files.log.refresh() is not None:
+            raise Discontinuity("a log")
+        if header.page_size != settled.header.page_size:
+            raise Discontinuity("page size")
+        steps = (header.change_counter - settled.header.change_counter) & 0xFFFFFFFF
+        if not steps:
+            self._require_undone(settled, look, first_page)
+            return None
+        transactions = self._journals.commits(steps, header.page_size)
+        if not header.page_count:
+            raise Discontinuity("the header does not tell the size")
+        _require_counts(transactions, settled)
+        image = normalise_first_page(transactions[0].image(1) or b"", settled.page_count)
+        if image != pending.read_before(1):
+            raise Discontinuity("a journal begins with another state")
+        self._put(look, transactions, first_page, header, pending)
+        mark = Mark("rollback", settled.opening, header.change_counter)
+        captured = Captured(header.page_size, header.page_count, mark, steps)
+        self._found = captured, self._finder(look, first_page, header, header.page_count)
+        return captured
+
+    def _require_undone(self, settled: _Settled, look: Look, first_page: bytes) -> None:
+        """Without a step of the counter, what transactions have written was rolled back."""
+        is_written = look.writes != settled.writes
+        if first_page[:HEADER_SIZE] != settled.head:
+            raise Discontinuity("it was written without being counted")
+        if is_written:
+            self._journals.require_continuous()
+        elif look.under_way is None and look.main != settled.main:
+            raise Discontinuity("the file times have changed")
+        if is_written and look.under_way is None:
+            self._looks.require_valid(look)
+            self._journals.settle(look.ended)
+            self._settled = replace(settled, main=look.main, writes=look.writes)
+
+    def _put(
+        self,
+        look: Look,
+        transactions: list[Transaction],
+        first_page: bytes,
+        header: DatabaseHeader,
+        pending: Pending,
+    ) -> None:
+        size, count = header.page_size, header.page_count
+        pages = self._changed(look, transactions, first_page, header)
+        if len(pages) > max(_FEW_PAGES, count // _PART):
+            raise Discontinuity("most pages have changed")
+        pending.begin(size)
+        pending.page_count = count
+        before = pending.page_count_before
+        for page in sorted(pages):
+            image = self._looks.image(look, page, header, count)
+            if page > before or image != pending.read_before(page):
+                pending.put(page, image)
+
+    def _changed(
+        self,
+        look: Look,
+        transactions: list[Transaction],
+        first_page: bytes,
+        header: DatabaseHeader,
+    ) -> set[int]:
+        def read(page: int) -> bytes:
+            return self._looks.read(look, page, header.page_size)
+
+        return changed_pages(transactions, read, first_page, header.page_count)
+
+    def _finder(
+        self, look: Look, first_page: bytes, header: DatabaseHeader, page_count: int
+    ) -> Callable[[], None]:
+        opening, head = self._files.main.opening, first_page[:HEADER_SIZE]
+        found = _Settled(opening, header, head, page_count, look.main, look.writes)
+
+        def settle() -> None:
+            self._journals.settle(look.ended)
+            self._settled = found
+
+        return settle
 
     def settle(self, captured: Captured) -> None:
         """See `Capture`."""
+        found, self._found = self._found, None
+        if found is not None and found[0] is captured:
+            found[1]()
+        else:
+            self._settled = None
+
+    def forget(self) -> None:
+        """Follows no state any more."""
+        self._found = self._settled = None
+        self._looks.is_beside_a_writer = False
 
     def capture(
         self, header: DatabaseHeader, main: Identity, shadow: Shadow, pending: Pending
     ) -> Captured:
-        can_tell = self._touched() is not None
+        """Puts the pages in which the file differs from the shadow.
+
+        What is written meanwhile is completed by the journals that were caught.
+
+        Args:
+            header: its header.
+            main: its times and size.
+            shadow: what to compare with.
+            pending: takes the pages.
+
+        Raises:
+            NotQuiet: it was being written, and not all journals were caught.
+        """
+        self.forget()
+        if self._looks.touched() is None:
+            self._journals.lose()
+            return self._capture_quiet(header, main, shadow, pending, can_tell=False)
+        if not self._is_fed:
+            return self._capture_quiet(header, main, shadow, pending, can_tell=True)
+        try:
+            start = self._start(header)
+        except NotQuiet:
+            if self._files.writer_is_writing():
+                raise
+            return self._capture_at_rest(shadow, pending)
+        pending.begin(header.page_size)
+        pending.page_count = start.page_count
+        compare_file(self._files.main, start.page_count, shadow, pending, self._catch)
+        captured = self._insist(lambda: self._complete(start, pending))
+        assert captured is not None
+        return captured
+
+    def _capture_at_rest(self, shadow: Shadow, pending: Pending) -> Captured:
+        """Does without journals: that nobody writes can be told without them."""
+        self._journals.lose()
+        can_tell = self._looks.touched() is not None
+        main = self._files.main.refresh()
+        if main is None:
+            raise NotQuiet("changed")
+        header = read_header(self._files)
+        return self._capture_quiet(header, main, shadow, pending, can_tell=can_tell)
+
+    def _catch(self, page: int) -> None:
+        # A pass over a large file takes longer than a commit.
+        if page % _PAGES_BETWEEN == 0:
+            self._looks.touched()
+            if self._journals.broken is not None:
+                raise NotQuiet("changed")
+
+    def _start(self, header: DatabaseHeader) -> _Settled:
+        """Finds out where the count stands before the file is read."""
+        try:
+            look = self._looks.begin()
+            if look is None:
+                raise NotQuiet("changed")
+            first_page = self._looks.read(look, 1, header.page_size)
+            now = parse_first_page(first_page)
+        except Discontinuity:
+            raise NotQuiet("changed") from None
+        self._looks.require_valid(look)
+        page_count = now.page_count
+        if not page_count and look.under_way is None:
+            page_count = -(-look.main.size // header.page_size)
+        if not page_count or now.page_size != header.page_size:
+            raise NotQuiet("changed")
+        self._journals.start(look.ended, exists=self._files.journal.descriptor >= 0)
+        opening, head = self._files.main.opening, first_page[:HEADER_SIZE]
+        return _Settled(opening, now, head, page_count, look.main, look.writes)
+
+    def _complete(self, start: _Settled, pending: Pending) -> Captured:
+        """Reads again what was written while the file was read, so that it is of one state."""
+        look = self._looks.begin()
+        if look is None or start.opening != self._files.main.opening:
+            raise NotQuiet("changed")
+        first_page = self._looks.read(look, 1, start.header.page_size)
+        try:
+            header = parse_first_page(first_page)
+            page_count = self._put_again(start, look, first_page, header, pending)
+        except Discontinuity:
+            raise NotQuiet("changed") from None
+        self._looks.require_valid(look)
+        mark = Mark("rollback", start.opening, header.change_counter)
+        captured = Captured(header.page_size, page_count, mark)
+        self._found = captured, self._finder(look, first_page, header, page_count)
+        return captured
+
+    def _put_again(
+        self,
+        start: _Settled,
+        look: Look,
+        first_page: bytes,
+        header: DatabaseHeader,
+        pending: Pending,
+    ) -> int:
+        if header.wal and self._files.log.refresh() is not None:
+            raise NotQuiet("log")
+        if header.page_size != start.header.page_size:
+            raise NotQuiet("changed")
+        steps = (header.change_counter - start.header.change_counter) & 0xFFFFFFFF
+        transactions = self._journals.commits(steps, header.page_size)
+        count, pages = start.page_count, {1}
+        if transactions:
+            if not header.page_count:
+                raise NotQuiet("changed")
+            _require_counts(transactions, start)
+            count = header.page_count
+            pages |= self._changed(look, transactions, first_page, header)
+        if look.under_way is not None:
+            pages.update(look.under_way.journal.images)
+        pending.page_count = count
+        for page in sorted(page for page in pages if page <= count):
+            image = self._looks.image(look, page, header, count)
+            if image != pending.read_after(page):
+                pending.put(page, image)
+        return count
+
+    def _capture_quiet(
+        self,
+        header: DatabaseHeader,
+        main: Identity,
+        shadow: Shadow,
+        pending: Pending,
+        *,
+        can_tell: bool,
+    ) -> Captured:
+        """Compares a file that nobody may write meanwhile; no journals are to be had."""
         if not can_tell and is_fresh(main):
             raise NotQuiet("fresh")
         if self._files.writer_is_writing():
-            raise NotQuiet(self._what_is_written(main))
-        self._require_no_hot_journal()
+            raise NotQuiet(self._looks.what_is_written(main))
+        self._looks.require_no_hot_journal()
+        head = self._files.main.read(HEADER_SIZE, 0)
         page_count = header.page_count or -(-main.size // header.page_size)
         pending.begin(header.page_size)
         pending.page_count = page_count
         compare_file(self._files.main, page_count, shadow, pending, lambda _page: None)
         self._require_untouched(header, main, can_tell=can_tell)
-        self._locked = None
-        counter = header.change_counter
-        return Captured(
-            header.page_size,
-            page_count,
-            Mark("rollback", self._files.main.opening, counter),
-        )
+        self._looks.was_valid()
+        mark = Mark("rollback", self._files.main.opening, header.change_counter)
+        captured = Captured(header.page_size, page_count, mark)
+        found = _Settled(mark.opening, header, head, page_count, main, self._journals.writes)
 
-    def _what_is_written(self, main: Identity) -> str:
-        # A lock that is held while the file changes is many short ones.
-        before, self._locked = self._locked, main
-        return "writing" if before is None or before == main else "changed"
+        def settle() -> None:
+            self._settled = found
 
-    def _require_no_hot_journal(self) -> None:
-        self._files.journal.refresh()
-        if is_live_journal(self._files.journal.read(8, 0)) and not self._files.writer_is_at_work():
-            raise NotQuiet("journal")
+        self._found = captured, settle
+        return captured
 
     def _require_untouched(self, header: DatabaseHeader, main: Identity, *, can_tell: bool) -> None:
         if self._files.writer_is_writing():
             raise NotQuiet("writing")
-        self._require_no_hot_journal()
-        touched = self._touched()
+        self._looks.require_no_hot_journal()
+        touched = self._looks.touched()
         if can_tell and (touched is None or self._files.path.name in touched):
             raise NotQuiet("changed")
         if self._files.main.refresh() != main:
@@ -82,3 +381,18 @@ class RollbackCapture:
             raise NotQuiet("changed")
         if header.wal and self._files.log.refresh() is not None:
             raise NotQuiet("log")
+
+    def close(self) -> None:
+        """Lets go of the caught journals; idempotent."""
+        self._journals.close()
+
+
+def _require_counts(transactions: list[Transaction], start: _Settled) -> None:
+    """Each journal has to be that of one step, and the first to begin with the given state."""
+    for step, transaction in enumerate(transactions):
+        image = transaction.image(1) or b""
+        count = (start.header.change_counter + step) & 0xFFFFFFFF
+        if len(image) < 28 or int.from_bytes(image[24:28], "big") != count:
+            raise Discontinuity("a journal is not that of the commit")
+    if transactions[0].journal.page_count != start.page_count:
+        raise Discontinuity("a journal begins with another state")

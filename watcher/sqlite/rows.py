@@ -58,7 +58,22 @@ class RowReader:
                 yield row
                 done += 1
         except UnicodeDecodeError:
-            yield from self._select_bytes(columns, sql, bindings, done)
+            yield from self.select_bytes(columns, sql, bindings, done)
+
+    @property
+    def encoding(self) -> str:
+        """How texts are stored, as Python names it."""
+        return self._encoding
+
+    def prepare(self, columns: Sequence[str], rest: str) -> Statement:
+        """Prepares `SELECT columns rest`, to be run often.
+
+        Args:
+            columns: SQL expressions.
+            rest: the statement from FROM on, with `?` for integers; its order must be the same
+                each time it is run.
+        """
+        return Statement(self, self._db, columns, rest)
 
     @property
     def is_exact(self) -> bool:
@@ -76,7 +91,7 @@ class RowReader:
         if self.is_exact:
             yield from self.select(columns, rest, parameters)
         else:
-            yield from self._select_bytes(columns, *self._bind(rest, parameters), 0)
+            yield from self.select_bytes(columns, *self._bind(rest, parameters), 0)
 
     def _bind(self, rest: str, parameters: Sequence[Value]) -> tuple[str, list[Any]]:
         # Text that is not valid has no form as a Python string; SQLite takes it as bytes.
@@ -90,9 +105,17 @@ class RowReader:
             return text.data
         return text.data.decode("utf-8", "surrogatepass").encode(self._encoding, "surrogatepass")
 
-    def _select_bytes(
-        self, columns: Sequence[str], sql: str, bindings: list[Any], skip: int
+    def select_bytes(
+        self, columns: Sequence[str], sql: str, bindings: Sequence[Any], skip: int
     ) -> Iterator[tuple[Value, ...]]:
+        """Yields rows whose texts are not all valid.
+
+        Args:
+            columns: SQL expressions.
+            sql: the statement from FROM on.
+            bindings: its parameters.
+            skip: so many rows have been seen already.
+        """
         # Text comes as its bytes and blobs as hexadecimal text, so that one column tells both.
         exact = [
             f"CASE typeof({c}) WHEN 'text' THEN CAST({c} AS BLOB)"
@@ -116,6 +139,27 @@ class RowReader:
                 return InvalidText(value)
             text = value.decode(self._encoding, "surrogatepass")
             return InvalidText(text.encode("utf-8", "surrogatepass"))
+
+
+class Statement:
+    """A statement that is run often; see `RowReader.prepare`."""
+
+    def __init__(
+        self, reader: RowReader, db: apsw.Connection, columns: Sequence[str], rest: str
+    ) -> None:
+        self._reader = reader
+        self._db = db
+        self._columns = columns
+        self._rest = rest
+        self._sql = f"SELECT {','.join(columns)} {rest}"
+
+    def all(self, *parameters: int) -> list[tuple[Value, ...]]:
+        """Reads all rows."""
+        try:
+            # To the end: a statement left in the middle keeps its state open.
+            return self._db.execute(self._sql, parameters).fetchall()
+        except UnicodeDecodeError:
+            return list(self._reader.select_bytes(self._columns, self._rest, parameters, 0))
 
 
 def _fill(rest: str, marks: Sequence[str]) -> str:

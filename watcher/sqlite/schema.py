@@ -79,6 +79,7 @@ class TableSchema:
         columns: all visible columns.
         key: columns of the declared primary key in key order, empty where none is declared.
         rowid: a name under which its rowid can be read, None where it is hidden or there is none.
+        rowid_is_key: whether the primary key is a column that is the rowid.
         unique: columns and collations of each UNIQUE or PRIMARY KEY constraint.
         identities: how its rows are known; empty where they cannot be told apart.
     """
@@ -91,8 +92,14 @@ class TableSchema:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     rowid: str | None
+    rowid_is_key: bool
     unique: frozenset[tuple[tuple[str, str], ...]]
     identities: tuple[Identity, ...]
+
+    @property
+    def rowid_column(self) -> str | None:
+        """A column that is the rowid, by whatever name; None where there is none."""
+        return self.key[0] if self.rowid_is_key else self.rowid
 
     @property
     def definition(self) -> Table:
@@ -123,13 +130,15 @@ class Schema:
     Args:
         tables: the ordinary tables by name.
         objects: the other objects, by type and name.
+        roots: root pages of all trees, those of indexes and of tables left out included.
     """
 
     tables: dict[str, TableSchema]
     objects: dict[tuple[str, str], SchemaObject]
+    roots: frozenset[int]
 
 
-NOTHING = Schema({}, {})
+NOTHING = Schema({}, {}, frozenset((1,)))
 
 
 def read_schema(db: apsw.Connection, database: str) -> Schema:
@@ -159,7 +168,8 @@ def read_schema(db: apsw.Connection, database: str) -> Schema:
                     tables[name] = _nameless(name, sql, root)
         elif sql is not None:
             objects[type_, name] = SchemaObject(type_, name, table, sql)
-    return Schema(tables, objects)
+    roots = frozenset((1, *(root for *_, root, _ in entries if root)))
+    return Schema(tables, objects, roots)
 
 
 def _read_entries(db: apsw.Connection, database: str, encoding: str) -> list[Any]:
@@ -191,7 +201,7 @@ def _read_kinds(
 
 def _nameless(name: str, sql: str, root: int) -> TableSchema:
     """A table of which SQLite cannot tell the columns as text; its rows are not read."""
-    return TableSchema(name, sql, root, False, False, (), (), None, frozenset(), ())
+    return TableSchema(name, sql, root, False, False, (), (), None, False, frozenset(), ())
 
 
 def _text(data: bytes | None, encoding: str) -> str | None:
@@ -226,6 +236,7 @@ def _read_table(
         columns=columns,
         key=key,
         rowid=rowid,
+        rowid_is_key=is_rowid_alias,
         unique=frozenset(unique),
         identities=_identities(columns, key, collations, rowid, without_rowid or is_rowid_alias),
     )

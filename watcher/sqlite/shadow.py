@@ -28,6 +28,8 @@ _NOTE = struct.Struct(">QQII")
 _PAGE = struct.Struct(">I")
 # So many bytes of a batch are also kept in memory.
 _HELD_BYTES = 8 * 1024 * 1024
+# A look at a page comes with others at the same one, for some pages at a time.
+_MOST_SEEN = 64
 # The number of the pages in the file, and the number of those the shadow has taken last.
 _NUMBERS = struct.Struct(">QQ")
 # The pages follow on a boundary of their own.
@@ -155,6 +157,8 @@ class Pending:
         self._fresh: dict[int, int] = {}
         self._settled_slots = 0
         self._next_slot = 0
+        # Pages of the shadow that were read for the commit at hand.
+        self._seen: dict[int, bytes] = {}
         # The images of a small batch, which need not be read back.
         self._held: dict[int, bytes] = {}
         self._page_size_before: int | None = None
@@ -183,6 +187,7 @@ class Pending:
             page_size: bytes in a page of the next state.
         """
         self.generation += 1
+        self._seen.clear()
         if self._page_size_before is None:
             # A new number before the first page: a note about the old pages no longer fits.
             self._number = int.from_bytes(os.urandom(8), "big")
@@ -224,8 +229,14 @@ class Pending:
             return self._image(slot)
         if page > self.page_count_before:
             return b""
-        size = self._shadow.page_size
-        return self._shadow.read(size, (page - 1) * size)
+        image = self._seen.get(page)
+        if image is None:
+            size = self._shadow.page_size
+            image = self._shadow.read(size, (page - 1) * size)
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            self._seen[page] = image
+        return image
 
     def read_after(self, page: int) -> bytes:
         """Reads a page of the state after the commit at hand; empty where there is none."""
@@ -286,6 +297,7 @@ class Pending:
         self._settled_slots = 0
         self._page_size_before = None
         self.page_size, self.page_count = self._shadow.page_size, self._shadow.page_count
+        self._seen.clear()
         self.generation += 1
 
     def is_taken(self, note: bytes) -> bool:

@@ -8,8 +8,9 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -33,6 +34,7 @@ from watcher.sqlite.channel import (
     Status,
     open_channel,
 )
+from watcher.sqlite.hold_note import HoldNote
 from watcher.sqlite.options import Options
 
 _log = logging.getLogger(__name__)
@@ -44,6 +46,9 @@ _FAILURES_AT_START = 3
 _STOP_SECONDS = 0.5
 # What a healthy reader never needs for a page of rows, whatever else it has to do first.
 _ANSWER_SECONDS = 10.0
+# How often the reader's hold on the log is looked at, and what it gets beyond its limit.
+_HOLD_LOOK_SECONDS = 1.0
+_HOLD_GRACE_SECONDS = 2.0
 
 
 class ReaderSupervisor:
@@ -128,30 +133,44 @@ class ReaderSupervisor:
         return self._first_word is not None and not self._first_word.done()
 
     async def _run_once(self) -> int:
+        with ExitStack() as stack:
+            note = None if self._options.hold.is_off else HoldNote.create()
+            if note is not None:
+                stack.callback(note.close)
+            self._channel, self._process = await self._start_process(note)
+            try:
+                async with _ending_overdue_hold(self._process, note):
+                    async for message in self._channel.from_reader():
+                        self._take(message)
+                    return await self._process.wait()
+            finally:
+                await self._end_process(self._process, self._channel)
+                self._process = self._channel = None
+
+    async def _start_process(
+        self, note: HoldNote | None
+    ) -> tuple[Channel, asyncio.subprocess.Process]:
+        options, descriptors = self._options, []
+        if note is not None:
+            options = msgspec.structs.replace(options, hold_note=note.descriptor)
+            descriptors.append(note.descriptor)
         ours, theirs = socket.socketpair()
         with theirs, _closing_on_error(ours):
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 # Nothing in the current directory gets imported in place of a module of ours.
                 "-P",
                 "-m",
                 "watcher.sqlite.process",
                 str(theirs.fileno()),
-                msgspec.json.encode(self._options).decode(),
-                pass_fds=(theirs.fileno(),),
+                msgspec.json.encode(options).decode(),
+                pass_fds=(theirs.fileno(), *descriptors),
                 stdin=asyncio.subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": _import_path()},
                 # Out of the terminal's process group: an interrupt is the server's business.
                 start_new_session=True,
             )
-        self._channel = await open_channel(ours)
-        try:
-            async for message in self._channel.from_reader():
-                self._take(message)
-            return await self._process.wait()
-        finally:
-            await self._end_process(self._process, self._channel)
-            self._process = self._channel = None
+        return await open_channel(ours), process
 
     def _take(self, message: More | Status | Fatal | Rows | Made) -> None:
         if isinstance(message, Rows | Made):
@@ -163,7 +182,9 @@ class ReaderSupervisor:
         elif isinstance(message, Fatal):
             raise StateUnavailable(os.fsdecode(message.directory), message.detail)
         elif isinstance(message, Status):
-            self._on_more()
+            if message.progress is None:
+                # While the first copy is made there is no history to look at.
+                self._on_more()
             self._on_status(message)
             if self._first_word is not None and not self._first_word.done():
                 self._first_word.set_result(message)
@@ -258,6 +279,38 @@ class ReaderSupervisor:
             with suppress(asyncio.CancelledError):
                 await task
         self._lose_questions()
+
+
+@asynccontextmanager
+async def _ending_overdue_hold(
+    process: asyncio.subprocess.Process, note: HoldNote | None
+) -> AsyncIterator[None]:
+    """Kills the reader where it holds the log beyond its limit."""
+    task = asyncio.create_task(_end_overdue_hold(process, note)) if note else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _end_overdue_hold(process: asyncio.subprocess.Process, note: HoldNote) -> None:
+    # A reader that runs lets go in time, whatever it is doing. One that was stopped cannot, and
+    # nothing but its end takes the lock from it.
+    while True:
+        await asyncio.sleep(_HOLD_LOOK_SECONDS)
+        until = note.read()
+        if until is None or time.monotonic() < until:
+            continue
+        # Both processes may have been stopped, and this one been the first to go on.
+        await asyncio.sleep(_HOLD_GRACE_SECONDS)
+        if note.read() == until:
+            _log.warning("the reader process holds the log beyond its limit; it is ended")
+            with suppress(ProcessLookupError):
+                process.kill()
+            return
 
 
 @contextmanager

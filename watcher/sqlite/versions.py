@@ -8,12 +8,14 @@ from pathlib import Path
 
 import apsw
 
-from watcher.sqlite.fileformat import ENCODINGS, UTF8, NotADatabase, parse_header
+from watcher.sqlite.fileformat import DATABASE_MAGIC, ENCODINGS, UTF8
 from watcher.sqlite.names import file_uri
 from watcher.sqlite.overlay import OverlayVFS
 from watcher.sqlite.rows import RowReader
 from watcher.sqlite.shadow import Pending
 
+# The last byte of the text encoding in the database header.
+_ENCODING = 59
 _URI = apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 
 
@@ -113,10 +115,7 @@ class Versions:
 
 
 def _encoding_of(page: bytes) -> int:
-    try:
-        return parse_header(page).encoding
-    except NotADatabase:
-        return 0
+    return page[_ENCODING] if page[:16] == DATABASE_MAGIC else 0
 
 
 def _harden(db: apsw.Connection) -> None:

@@ -5,6 +5,7 @@ types than SQLite, so what it cannot express is tagged: `$int`, `$blob`, `$real`
 The format is described in `docs/protocol.md`.
 """
 
+from watcher.wire.batches import encode_batch
 from watcher.wire.changes import (
     decode_change,
     decode_table,
@@ -51,6 +52,7 @@ __all__ = [
     "decode_object",
     "decode_table",
     "decode_value",
+    "encode_batch",
     "encode_change",
     "encode_json",
     "encode_value",

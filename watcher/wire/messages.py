@@ -122,9 +122,17 @@ def reset_message(reason: str, *, snapshot: bool) -> Message:
     return Message("reset", None, encode_json(body))
 
 
-def status_message(state: str, detail: str) -> Message:
-    """Encodes what state the watched database is in."""
-    body = {"type": "status", "state": state, "detail": detail}
+def status_message(state: str, detail: str, progress: float | None = None) -> Message:
+    """Encodes what state the watched database is in.
+
+    Args:
+        state: one of the states of `docs/protocol.md`.
+        detail: one sentence for a person.
+        progress: the part of the first copy that is done, 0 to 1; None while none is being made.
+    """
+    body: dict[str, object] = {"type": "status", "state": state, "detail": detail}
+    if progress is not None:
+        body["progress"] = progress
     return Message("status", None, encode_json(body))
 
 

@@ -1,0 +1,358 @@
+"""Catches rollback journals while they exist, and proves which commits they stand for.
+
+A journal that was opened can be read when it is deleted. Which transactions there were, and that
+none was missed, is proven by the order of file events: the database is written only while there is
+a journal (only its end is cut off just after that). So if each journal beside which the database
+was written has been caught, ended by its deletion, and they are as many as the change counter has
+grown, then each of them is one commit.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from pathlib import Path
+
+from watcher.sqlite.captured import Discontinuity
+from watcher.sqlite.journal import Journal, parse_journal, parse_zeroed_journal
+from watcher.wakeup import Happening
+
+# A deleted file takes up disk space as long as it is open here.
+_MOST_FILES = 256
+_MOST_BYTES = 256 * 1024 * 1024
+
+
+class JournalFile:
+    """The time from the making of a journal file to its deletion.
+
+    Args:
+        descriptor: the file; -1 where it was gone before it could be opened.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        # Whether it was written since the last state settled.
+        self.has_begun = False
+        # How often writes to the database began, and whether they were the last thing seen.
+        self.flushes = 0
+        self.is_flushing = False
+        # Whether the database was written after it had been deleted.
+        self.is_cut = False
+
+    @property
+    def was_rewritten(self) -> bool:
+        """Whether it was written after the database was: a spilled cache, or a file used again."""
+        return self.flushes > 1 or (self.flushes == 1 and not self.is_flushing)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file has no name any more; only then its content is final."""
+        return self.descriptor >= 0 and os.fstat(self.descriptor).st_nlink == 0
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return os.fstat(self.descriptor).st_size if self.descriptor >= 0 else 0
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Reads at an offset; empty where it was not caught."""
+        return os.pread(self.descriptor, size, offset) if self.descriptor >= 0 else b""
+
+    def reuse(self) -> None:
+        """Begins anew: the file stays for the next transaction."""
+        self.has_begun = False
+        self.flushes, self.is_flushing = 0, False
+
+    def close(self) -> None:
+        """Lets go of the file; idempotent."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Transaction:
+    """A journal with its file.
+
+    Args:
+        file: the file.
+        journal: what is in it.
+    """
+
+    def __init__(self, file: JournalFile, journal: Journal) -> None:
+        self._file = file
+        self.journal = journal
+        # Whether the database was written after the commit. That is to cut the file, and a file
+        # can be longer than the database was and is only where the cache has spilled.
+        self.is_cut = file.is_cut and not file.was_rewritten
+
+    def __contains__(self, page: object) -> bool:
+        return page in self.journal.images
+
+    def image(self, page: int) -> bytes | None:
+        """Reads a page as it was before the transaction; None where it is not in the journal."""
+        offset = self.journal.images.get(page)
+        return None if offset is None else self._file.read(self.journal.page_size, offset)
+
+
+class CaughtJournals:
+    """Takes the events of a database and its journal, in their order.
+
+    Args:
+        database: the database file.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._main = database.name
+        self._path = database.with_name(database.name + "-journal")
+        # Deleted ones beside which the database was written, oldest first.
+        self._ended: deque[JournalFile] = deque()
+        self._current: JournalFile | None = None
+        self._last: JournalFile | None = None
+        # Why nothing can be proven until the next state is settled.
+        self._broken: str | None = "no state was settled"
+        # How many events have said that the database was written.
+        self.writes = 0
+        # How often something was not told.
+        self.breaks = 0
+
+    def on_event(self, name: str, happening: Happening) -> None:
+        """Takes an event; a journal is opened at once, for it may soon be gone.
+
+        Args:
+            name: the file.
+            happening: what happened to it.
+        """
+        if happening == "lost":
+            self.lose()
+        elif name == self._main:
+            self._main_event(happening)
+        elif name == self._path.name:
+            self._journal_event(happening)
+
+    def lose(self) -> None:
+        """Takes it that events may have been lost."""
+        self.writes += 1
+        self._break("events were lost")
+        self._drop_current()
+
+    def _main_event(self, happening: Happening) -> None:
+        self.writes += 1
+        current = self._current
+        if happening != "written":
+            self._break("the file was replaced")
+        elif current is None and self._last is not None:
+            # A commit that makes the file smaller cuts it when the journal is deleted.
+            self._last.is_cut = True
+        elif current is None or not current.has_begun:
+            self._break("it was written without a journal")
+        elif not current.is_flushing:
+            current.flushes += 1
+            current.is_flushing = True
+
+    def _journal_event(self, happening: Happening) -> None:
+        if happening == "removed":
+            self._removed()
+            return
+        current = self._current
+        if happening == "made" or current is None:
+            current = self._made()
+        elif current.descriptor < 0:
+            current.descriptor = self._open()
+        current.has_begun = True
+        current.is_flushing = False
+
+    def _made(self) -> JournalFile:
+        descriptor = self._open()
+        current, self._last = self._current, None
+        if current is not None and _is_same(current.descriptor, descriptor):
+            # It was there at the start, and only now comes the event of its making.
+            os.close(descriptor)
+            return current
+        if current is not None:
+            self._break("a journal was replaced")
+        for earlier in self._ended:
+            if _is_same(earlier.descriptor, descriptor):
+                # What was opened then was this file already.
+                self._break("a journal was missed")
+                break
+        self._current = JournalFile(descriptor)
+        return self._current
+
+    def _removed(self) -> None:
+        current, self._current = self._current, None
+        if current is None:
+            return
+        if not current.flushes:
+            # Nothing has come of it.
+            current.close()
+            return
+        if current.descriptor < 0:
+            self._break("a journal was missed")
+            return
+        self._last = current
+        self._ended.append(current)
+        kept = sum(file.size for file in self._ended)
+        if len(self._ended) > _MOST_FILES or kept > _MOST_BYTES:
+            self._break("too many journals")
+
+    def _open(self) -> int:
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(self._path, flags)
+        except OSError:
+            # It is gone again, or not ours to read: then what it stands for is compared.
+            return -1
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return -1
+        return descriptor
+
+    def _break(self, why: str) -> None:
+        self._broken = self._broken or why
+        self.breaks += 1
+        self._forget(len(self._ended))
+        self._last = None
+
+    def _forget(self, count: int) -> None:
+        for _ in range(count):
+            file = self._ended.popleft()
+            file.close()
+            if file is self._last:
+                self._last = None
+
+    def under_way(self) -> JournalFile | None:
+        """The journal of a transaction that may be writing the database.
+
+        None where there is none, or where it may be the second one in the same file.
+        """
+        current = self._current
+        return None if current is None or current.was_rewritten else current
+
+    @property
+    def persists(self) -> bool:
+        """Whether there is a journal that seems to have ended without being deleted."""
+        current = self._current
+        return current is not None and current.was_rewritten
+
+    @property
+    def ended(self) -> int:
+        """How many journals were deleted beside which the database was written."""
+        return len(self._ended)
+
+    def is_sole_writer(self, file: JournalFile, ended: int) -> bool:
+        """Tells whether all that was written lately was written by one transaction.
+
+        Args:
+            file: its journal.
+            ended: how many had ended before it.
+        """
+        if file.was_rewritten:
+            return False
+        current = self._current
+        if current is file:
+            return len(self._ended) == ended
+        is_idle = current is None or not current.flushes
+        return self._last is file and len(self._ended) == ended + 1 and is_idle
+
+    @property
+    def broken(self) -> str | None:
+        """Why nothing can be proven since the last state, None where all is well."""
+        return self._broken
+
+    def require_continuous(self) -> None:
+        """Requires that every write to the database was made beside a journal that was seen.
+
+        Raises:
+            Discontinuity: one was not.
+        """
+        if self._broken is not None:
+            raise Discontinuity(self._broken)
+
+    def commits(self, steps: int, page_size: int) -> list[Transaction]:
+        """Returns the transactions that were committed since the last state settled.
+
+        Args:
+            steps: how far the change counter has grown.
+            page_size: bytes in a page.
+
+        Raises:
+            Discontinuity: it cannot be proven that these are all.
+        """
+        self.require_continuous()
+        if self.persists:
+            return [self._persistent(steps, page_size)]
+        if len(self._ended) != steps:
+            raise Discontinuity("journals and commits are not as many")
+        if steps > 1 and any(file.was_rewritten for file in self._ended):
+            raise Discontinuity("a journal was written in parts")
+        return [_deleted(file, page_size) for file in self._ended]
+
+    def _persistent(self, steps: int, page_size: int) -> Transaction:
+        current = self._current
+        assert current is not None
+        if steps != 1 or self._ended:
+            raise Discontinuity("a journal was used again")
+        if not current.size:
+            raise Discontinuity("the journal was truncated")
+        found = parse_zeroed_journal(current.read, current.size, page_size)
+        if found is None:
+            raise Discontinuity("the journal is not complete")
+        transaction = Transaction(current, found)
+        # Written after the commit: to cut it, or by a transaction without a journal.
+        transaction.is_cut = current.is_flushing
+        return transaction
+
+    def settle(self, ended: int) -> None:
+        """Goes on behind transactions that have been dealt with.
+
+        Args:
+            ended: how many of the journals that were deleted belong to them; that of a
+                transaction under way does not.
+        """
+        self._forget(min(ended, len(self._ended)))
+        current = self._current
+        if current is not None and current.was_rewritten:
+            current.reuse()
+
+    def start(self, ended: int, *, exists: bool) -> None:
+        """Goes on from now on, whatever was before.
+
+        Args:
+            ended: how many journals had been deleted when it was found how things stand.
+            exists: whether there was a journal then.
+        """
+        self._broken = None
+        self.settle(ended)
+        if self._current is None and exists:
+            # It was there before we were.
+            self._current = JournalFile(self._open())
+
+    def _drop_current(self) -> None:
+        if self._current is not None:
+            self._current.close()
+            self._current = None
+
+    def close(self) -> None:
+        """Lets go of all files; idempotent."""
+        self._forget(len(self._ended))
+        self._drop_current()
+
+
+def _is_same(first: int, second: int) -> bool:
+    if first < 0 or second < 0:
+        return False
+    # As long as one is open its inode is not given to another file.
+    one, other = os.fstat(first), os.fstat(second)
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _deleted(file: JournalFile, page_size: int) -> Transaction:
+    if not file.is_gone:
+        raise Discontinuity("a journal was missed")
+    found = parse_journal(file.read)
+    if found is None:
+        raise Discontinuity("a journal was not deleted to commit")
+    if found.page_size != page_size:
+        raise Discontinuity("page size")
+    return Transaction(file, found)
