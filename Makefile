@@ -1,8 +1,10 @@
 # make run     serves the page; also `make run PORT=9000 DATABASE=app.db`
 # make test    lint, types and all tests
 # make check   lint and types alone
-# make bench   commit-to-message latency, beside a control
-# make soak    the oracle tests with many more examples: `make soak WATCHER_EXAMPLES=20000`
+# make bench   all benchmarks, beside peers and controls, a quarter of an hour;
+#              `make bench BENCH='--quick --only latency'` for less
+# make soak    the oracle tests with many more examples, and tests of minutes:
+#              `make soak WATCHER_EXAMPLES=20000`
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -35,11 +37,12 @@ check: $(VENV)/.development
 	@$(VENV)/bin/ruff format --quiet --check .
 	@$(VENV)/bin/mypy --strict $(CHECKED)
 
-bench: $(VENV)/.development
-	@$(VENV)/bin/python -m benchmarks.latency --readme README.md
+bench: $(VENV)/.development system
+	@$(VENV)/bin/python -m benchmarks $(call given,BENCH) --readme README.md
 
 soak: $(VENV)/.development
 	@WATCHER_EXAMPLES=$(WATCHER_EXAMPLES) $(VENV)/bin/python -m pytest tests/oracle --timeout=0
+	@$(VENV)/bin/python -m pytest tests -m soak
 
 # sqlite3, chromium and strace, which some tests need and pip cannot bring.
 system: $(VENV)/.development

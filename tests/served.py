@@ -23,6 +23,12 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **changes}
 
 
+def reader_of(process: subprocess.Popen[bytes]) -> int:
+    """Process id of the reader of a program that watches one database."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return int(children.split()[0])
+
+
 class Lines:
     """Reads lines from a descriptor, never waiting longer than it is told to.
 

@@ -23,11 +23,13 @@ class Program:
         name: what people call it.
         commands: the names it may be installed under, the best first.
         package: the Debian package that brings it.
+        probe: an option with which it does nothing and succeeds.
     """
 
     name: str
     commands: tuple[str, ...]
     package: str
+    probe: str = "--version"
 
 
 class Absent(Exception):
@@ -41,6 +43,8 @@ CHROMIUM = Program(
     "chromium",
 )
 STRACE = Program("strace", ("strace",), "strace")
+# A peer of the benchmarks.
+SQLDIFF = Program("sqldiff", ("sqldiff",), "sqlite3-tools", probe="--help")
 
 
 @cache
@@ -68,7 +72,7 @@ def _find(program: Program) -> Path | None:
     for command in program.commands:
         path = shutil.which(command)
         # Ubuntu's chromium package is a script that only asks for a snap: ask for the version.
-        if path is not None and _run([path, "--version"]).returncode == 0:
+        if path is not None and _run([path, program.probe]).returncode == 0:
             return Path(path)
     return None
 
@@ -104,7 +108,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 def main() -> int:
     """Brings all programs; says what is missing."""
     missing = 0
-    for program in (SQLITE3, CHROMIUM, STRACE):
+    for program in (SQLITE3, CHROMIUM, STRACE, SQLDIFF):
         try:
             required(program)
         except Absent as reason:

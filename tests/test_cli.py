@@ -138,6 +138,8 @@ def tail(tmp_path: Path) -> Iterator[StartTail]:
         ("serve", "--port", "8o"),
         ("serve", "--poll", "0"),
         ("serve", "--poll", "nan"),
+        ("serve", "--hold-seconds", "-1"),
+        ("serve", "--hold-bytes", "256M"),
         ("serve", "--token", "short"),
         ("serve", "--nonsense"),
         ("tail",),
@@ -291,6 +293,7 @@ def test_an_output_that_cannot_be_written_is_said(
     assert os.strerror(errno.ENOSPC) in done.stderr
 
 
+@pytest.mark.fault("D6")
 @pytest.mark.parametrize("command", ["serve", "tail"])
 def test_a_directory_that_may_not_be_read_is_said_in_one_sentence(
     command: str, unprivileged: Sequence[str], database: MakeDatabase, tmp_path: Path

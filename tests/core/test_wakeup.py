@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from watcher.wakeup import (
+    Happening,
     InotifyWakeup,
     TimerWakeup,
     Wakeup,
@@ -185,6 +186,7 @@ def test_a_directory_that_is_another_now(tmp_path: Path, end: Callable[[Path], N
     run(directory, scenario, InotifyWakeup)
 
 
+@pytest.mark.fault("P9")
 def test_an_overflow_of_the_queue_touches_everything(tmp_path: Path) -> None:
     """Where the kernel dropped events nobody can say which: any file may have been written."""
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
@@ -245,6 +247,55 @@ def test_where_nothing_can_be_watched_the_time_goes_by(
     inotify, watchfiles = caplog.messages
     assert inotify.startswith("inotify is not available")
     assert watchfiles.startswith("no file events")
+
+
+def test_each_event_is_told_in_its_order(tmp_path: Path) -> None:
+    """Whoever must act at once is told what happened, also of a file that is gone by then."""
+    (tmp_path / "app.db").touch()
+    told: list[tuple[str, Happening]] = []
+
+    def on_event(name: str, happening: Happening) -> None:
+        told.append((name, happening))
+
+    async def opened() -> None:
+        wakeup = open_wakeup(tmp_path, NAMES, on_event=on_event)
+        (tmp_path / "app.db-wal").write_text("x")
+        (tmp_path / "app.db").write_text("x")
+        (tmp_path / "other").write_text("x")
+        (tmp_path / "app.db-wal").unlink()
+        _rename(tmp_path / "app.db")
+        assert wakeup.touched() == frozenset(NAMES)
+        tmp_path.joinpath("app.db").rename(tmp_path / "away.db")
+        wakeup.touched()
+        await wakeup.aclose()
+
+    asyncio.run(opened())
+    assert told == [
+        ("app.db-wal", "made"),
+        ("app.db-wal", "written"),
+        ("app.db", "written"),
+        ("app.db-wal", "removed"),
+        ("app.db", "made"),
+        ("app.db", "removed"),
+    ]
+
+
+def test_events_that_were_lost_are_told(tmp_path: Path) -> None:
+    """The end of the directory is the end of all that could be told of it."""
+    directory = tmp_path / "some"
+    directory.mkdir()
+    told: list[tuple[str, Happening]] = []
+
+    async def opened() -> None:
+        wakeup = open_wakeup(
+            directory, NAMES, on_event=lambda name, happening: told.append((name, happening))
+        )
+        _move_away(directory)
+        assert await wakeup.wait(PATIENCE)
+        await wakeup.aclose()
+
+    asyncio.run(opened())
+    assert ("", "lost") in told
 
 
 def test_the_best_way_there_is(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from watcher.sqlite.channel import Status, open_channel
 from watcher.sqlite.options import Options
 
 
+@pytest.mark.fault("P1", "P11")
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("start", "call"), [("first copy", "pwrite64"), ("later", "pwrite64"), ("later", "ftruncate")]

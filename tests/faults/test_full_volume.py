@@ -48,6 +48,7 @@ def volume(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(path)], check=True)
 
 
+@pytest.mark.fault("P4")
 @pytest.mark.parametrize(("page_size", "row", "free"), ROOMS)
 def test_a_full_state_volume_stops_it_until_there_is_room(
     page_size: int,
@@ -108,6 +109,7 @@ def test_a_volume_full_from_the_start_is_an_error(volume: Path, database: MakeDa
     assert caught.value.directory == str(volume / "state")
 
 
+@pytest.mark.fault("P4")
 @POLLS
 def test_a_limit_on_the_size_of_files_is_said_and_got_over(
     poll: float | None, database: MakeDatabase, state: Path, program: StartProgram

@@ -62,6 +62,7 @@ def test_every_operation_is_seen_in_every_journal_mode(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D17")
 @pytest.mark.parametrize("before", MODES)
 def test_the_journal_mode_may_be_switched_at_any_time(
     before: str, database: MakeDatabase, state: Path, program: StartProgram
@@ -86,6 +87,7 @@ def test_the_journal_mode_may_be_switched_at_any_time(
     follow(path, state, steps)
 
 
+@pytest.mark.fault("D17")
 @pytest.mark.parametrize("seed", range(3))
 def test_the_journal_mode_is_switched_under_load(
     seed: int, database: MakeDatabase, state: Path, program: StartProgram
@@ -108,6 +110,7 @@ def test_the_journal_mode_is_switched_under_load(
     follow(path, state, steps)
 
 
+@pytest.mark.fault("D18")
 @POLLS
 @pytest.mark.parametrize("kind", ["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
 def test_a_checkpoint_is_no_change_and_hides_none(
@@ -135,6 +138,7 @@ def test_a_checkpoint_is_no_change_and_hides_none(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D18")
 @POLLS
 def test_the_last_to_close_folds_the_log(
     poll: float | None, database: MakeDatabase, state: Path, program: StartProgram
@@ -157,6 +161,7 @@ def test_the_last_to_close_folds_the_log(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D18")
 @pytest.mark.parametrize("kind", ["RESTART", "TRUNCATE"])
 def test_a_log_begun_anew_by_another_writer_is_followed(
     kind: str, database: MakeDatabase, state: Path, program: StartProgram
@@ -184,6 +189,7 @@ def test_a_log_begun_anew_by_another_writer_is_followed(
     follow(path, state, steps)
 
 
+@pytest.mark.fault("D15", "D16")
 @POLLS
 @pytest.mark.parametrize(
     "statements",
@@ -222,6 +228,7 @@ def test_a_vacuum_changes_no_row_with_a_key(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D15")
 @POLLS
 def test_a_vacuum_in_wal_mode_is_no_change(
     poll: float | None, database: MakeDatabase, state: Path, program: StartProgram

@@ -23,6 +23,7 @@ def killed_writer(path: Path, program: StartProgram) -> None:
     assert path.with_name("app.db-shm").exists()
 
 
+@pytest.mark.fault("D5", "D8")
 @pytest.mark.parametrize("restart", [False, True], ids=["it fits the log", "it does not"])
 def test_a_writer_with_an_index_of_its_own_is_followed(
     restart: bool, database: MakeDatabase, state: Path, program: StartProgram
@@ -61,6 +62,7 @@ def test_where_no_index_counts_commits_none_are_counted(
         assert reader._mark.kind == "wal"
 
 
+@pytest.mark.fault("D5")
 def test_the_log_of_a_killed_exclusive_writer_counts(
     database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:

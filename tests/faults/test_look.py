@@ -26,15 +26,21 @@ class Interrupted(Pending):
 
     Args:
         directory: the state directory.
+        shadow: what the pages are laid over.
         program: the program.
         before: its statements before the file is read.
         amid: its statements after a part of it has been read.
     """
 
     def __init__(
-        self, directory: Path, program: Program, before: Sequence[str], amid: Sequence[str]
+        self,
+        directory: Path,
+        shadow: Shadow,
+        program: Program,
+        before: Sequence[str],
+        amid: Sequence[str],
     ) -> None:
-        super().__init__(directory)
+        super().__init__(directory, shadow)
         self._program = program
         self._due = [before, amid]
 
@@ -78,9 +84,10 @@ def take(
     with (
         closing(capture),
         closing(Shadow(state)) as shadow,
-        closing(Interrupted(state, program, before, amid)) as pending,
+        closing(Interrupted(state, shadow, program, before, amid)) as pending,
     ):
         capture.capture(shadow, pending)
+        pending.settle()
         shadow.apply(pending)
 
 

@@ -60,6 +60,7 @@ def test_a_name_in_another_encoding_is_named_in_the_status(
     follow(path, state, steps)
 
 
+@pytest.mark.fault("D23")
 @pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
 def test_a_key_that_is_no_text_is_found_again(
     encoding: str, database: MakeDatabase, state: Path, write: Write

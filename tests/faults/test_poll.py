@@ -73,6 +73,7 @@ def side_files(path: Path) -> dict[str, int]:
     }
 
 
+@pytest.mark.fault("D7")
 @pytest.mark.parametrize("user", [OTHER, 0], ids=["another user", "root"])
 def test_the_owner_of_a_closed_wal_database_is_not_locked_out(
     user: int,
@@ -102,6 +103,7 @@ def test_the_owner_of_a_closed_wal_database_is_not_locked_out(
         assert side_files(path) == {"-wal": OWNER, "-shm": OWNER}
 
 
+@pytest.mark.fault("D7")
 def test_a_database_that_becomes_wal_and_is_closed_is_let_go(
     setpriv: str, database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:
@@ -125,6 +127,7 @@ def test_a_database_that_becomes_wal_and_is_closed_is_let_go(
         client.receive_until_state("ok")
 
 
+@pytest.mark.fault("D6")
 def test_a_directory_that_cannot_be_written_stops_only_who_needs_it(
     setpriv: str, database: MakeDatabase, state: Path
 ) -> None:

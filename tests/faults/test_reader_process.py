@@ -75,6 +75,7 @@ async def kill_reader(watched: Watched) -> None:
 # The reader is killed
 
 
+@pytest.mark.fault("P1")
 @POLLS
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_a_reader_killed_while_idle_is_replaced(
@@ -105,6 +106,7 @@ def test_a_reader_killed_while_idle_is_replaced(
     assert integrity(path) == "ok"
 
 
+@pytest.mark.fault("P1")
 @POLLS
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_a_reader_killed_in_a_stream_of_commits_loses_and_repeats_none(
@@ -230,6 +232,7 @@ def count(rows: list[Change]) -> dict[str, int]:
     return {op: sum(row.op == op for row in rows) for op in ("insert", "update", "delete")}
 
 
+@pytest.mark.fault("P1")
 @pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS.keys())
 @pytest.mark.parametrize("moved_on", [False, True], ids=["", "the file moves on"])
 def test_a_crash_within_a_step_is_made_good(
@@ -249,6 +252,7 @@ def test_a_crash_within_a_step_is_made_good(
     assert_content_is_right(path, state)
 
 
+@pytest.mark.fault("P11")
 @pytest.mark.parametrize("death", [("Shadow.apply", 1), ("Shadow.put", 2), ("Shadow.resize", 1)])
 def test_a_crash_within_the_recovery_from_a_crash_is_made_good(
     death: tuple[str, int], database: MakeDatabase, state: Path, write: Write
@@ -268,6 +272,7 @@ def test_a_crash_within_the_recovery_from_a_crash_is_made_good(
 
 
 # Not with a connection in delete mode: stopped in the moment of its lock, it would stop the writer.
+@pytest.mark.fault("D2", "P8")
 @pytest.mark.parametrize(("mode", "poll"), [("delete", None), ("wal", None), ("wal", 0.02)])
 def test_a_stopped_reader_catches_up(
     mode: str, poll: float | None, database: MakeDatabase, state: Path, program: StartProgram
@@ -319,6 +324,7 @@ def test_the_reader_of_a_killed_server_ends(database: MakeDatabase, serve: Start
     assert reader_has_ended()
 
 
+@pytest.mark.fault("P1")
 def test_both_processes_killed_at_once_lose_nothing(
     database: MakeDatabase, serve: StartServer, write: Write
 ) -> None:
@@ -340,6 +346,7 @@ def test_both_processes_killed_at_once_lose_nothing(
         assert client.resets == ["start"]
 
 
+@pytest.mark.fault("P5")
 def test_a_second_daemon_on_a_state_directory_says_so_and_ends(
     database: MakeDatabase, state: Path
 ) -> None:

@@ -27,6 +27,7 @@ def difference(watched: Watched) -> list[tuple[Op, object]]:
     return sorted((change.op, change.key["id"]) for change in watched.rows())
 
 
+@pytest.mark.fault("D10")
 @POLLS
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_a_file_renamed_over_it_gives_the_difference(
@@ -45,6 +46,7 @@ def test_a_file_renamed_over_it_gives_the_difference(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D10")
 @POLLS
 def test_a_file_of_another_schema_renamed_over_it_gives_schema_changes(
     poll: float | None, database: MakeDatabase, state: Path
@@ -66,6 +68,7 @@ def test_a_file_of_another_schema_renamed_over_it_gives_schema_changes(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D16")
 @POLLS
 @pytest.mark.parametrize("page_size", [512, 65536])
 def test_a_file_of_another_page_size_gives_the_difference_alone(
@@ -84,6 +87,7 @@ def test_a_file_of_another_page_size_gives_the_difference_alone(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D10")
 @POLLS
 def test_a_file_of_another_encoding_is_a_reset(
     poll: float | None, database: MakeDatabase, state: Path, write: Write
@@ -102,6 +106,7 @@ def test_a_file_of_another_encoding_is_a_reset(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D11")
 @POLLS
 def test_a_file_overwritten_in_place_is_noticed(
     poll: float | None, database: MakeDatabase, state: Path
@@ -123,6 +128,7 @@ def test_a_file_overwritten_in_place_is_noticed(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D12")
 @POLLS
 def test_a_deleted_file_is_missing_and_comes_back(
     poll: float | None, database: MakeDatabase, state: Path, tmp_path: Path
@@ -140,6 +146,7 @@ def test_a_deleted_file_is_missing_and_comes_back(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D12")
 @POLLS
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_a_deleted_file_made_anew_gives_the_difference(
@@ -161,6 +168,7 @@ def test_a_deleted_file_made_anew_gives_the_difference(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D12")
 def test_a_lone_log_of_a_deleted_file_changes_nothing(
     database: MakeDatabase, state: Path, program: StartProgram, tmp_path: Path
 ) -> None:
@@ -182,6 +190,7 @@ def test_a_lone_log_of_a_deleted_file_changes_nothing(
     follow(path, state, steps)
 
 
+@pytest.mark.fault("D14")
 @POLLS
 def test_an_empty_file_is_a_database_without_tables(
     poll: float | None, state: Path, tmp_path: Path, write: Write
@@ -199,6 +208,7 @@ def test_an_empty_file_is_a_database_without_tables(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D14")
 @POLLS
 def test_a_file_that_becomes_empty_is_missing(
     poll: float | None, database: MakeDatabase, state: Path
@@ -217,6 +227,7 @@ def test_a_file_that_becomes_empty_is_missing(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D13")
 @POLLS
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_a_symlink_is_followed_to_its_database(

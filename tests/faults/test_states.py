@@ -39,6 +39,7 @@ def die_in_mid_commit(path: Path, program: StartProgram) -> None:
 # A writer that died
 
 
+@pytest.mark.fault("D4")
 @POLLS
 @pytest.mark.parametrize("mode", ["delete", "truncate", "persist"])
 def test_a_hot_journal_needs_recovery(
@@ -62,6 +63,7 @@ def test_a_hot_journal_needs_recovery(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D4")
 @POLLS
 def test_watching_begins_beside_a_hot_journal(
     poll: float | None, database: MakeDatabase, state: Path, program: StartProgram
@@ -84,6 +86,7 @@ def test_watching_begins_beside_a_hot_journal(
 # Writers that hold their locks
 
 
+@pytest.mark.fault("D8")
 @POLLS
 def test_an_exclusive_lock_is_said_and_waited_for(
     poll: float | None, database: MakeDatabase, state: Path, program: StartProgram
@@ -103,6 +106,7 @@ def test_an_exclusive_lock_is_said_and_waited_for(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D8")
 def test_an_exclusive_writer_with_a_log_is_followed_live(
     database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:
@@ -122,6 +126,7 @@ def test_an_exclusive_writer_with_a_log_is_followed_live(
     follow(path, state, steps)
 
 
+@pytest.mark.fault("D18")
 @POLLS
 def test_a_transaction_left_open_blocks_nothing(
     poll: float | None, database: MakeDatabase, state: Path, program: StartProgram
@@ -135,15 +140,16 @@ def test_a_transaction_left_open_blocks_nothing(
         assert len(watched.held["items"][1]) == 2
         editor.run("RELEASE editing")
         await watched.caught_up()
-        assert watched.operations() == ["delete", "update"]
+        assert watched.operations() == ["update", "delete"]
         editor.run("SAVEPOINT editing", "DELETE FROM items", "ROLLBACK TO editing")
         editor.run("RELEASE editing", "UPDATE items SET value='b'")
         await watched.caught_up()
-        assert watched.operations() == ["delete", "update", "update"]
+        assert watched.operations() == ["update", "delete", "update"]
 
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D18")
 @POLLS
 @pytest.mark.parametrize("mode", ["delete", "truncate", "persist", "wal"])
 def test_what_is_rolled_back_was_never_there(
@@ -169,6 +175,7 @@ def test_what_is_rolled_back_was_never_there(
 # Bytes that are no database
 
 
+@pytest.mark.fault("D20")
 @POLLS
 def test_random_bytes_are_no_database(
     poll: float | None, database: MakeDatabase, state: Path
@@ -187,6 +194,7 @@ def test_random_bytes_are_no_database(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D20")
 @POLLS
 def test_a_broken_schema_is_corrupt(
     poll: float | None, database: MakeDatabase, state: Path
@@ -205,6 +213,7 @@ def test_a_broken_schema_is_corrupt(
     follow(path, state, steps, poll)
 
 
+@pytest.mark.fault("D20")
 @POLLS
 def test_a_broken_page_stops_its_table_alone(
     poll: float | None, database: MakeDatabase, state: Path, write: Write
@@ -297,6 +306,7 @@ INSERT INTO counted(x) VALUES (1);
 """
 
 
+@pytest.mark.fault("D22")
 @POLLS
 def test_only_ordinary_tables_are_watched(
     poll: float | None, database: MakeDatabase, state: Path, write: Write
@@ -346,6 +356,7 @@ UNREADABLE = {
 }
 
 
+@pytest.mark.fault("D21")
 @POLLS
 @pytest.mark.parametrize("sql", UNREADABLE.values(), ids=UNREADABLE.keys())
 @pytest.mark.parametrize("when", ["before", "while watching"])

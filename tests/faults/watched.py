@@ -13,6 +13,7 @@ from tests.oracle.follower import Follower
 from watcher import ChangeSet, SchemaChange
 from watcher.changes import Change, Op
 from watcher.hub import Status
+from watcher.sqlite.options import HoldLimits
 
 # The machine may be busy with other things: nothing here should ever take so long.
 PATIENCE = 30.0
@@ -25,10 +26,13 @@ class Watched(Follower):
         path: the database.
         state: its state directory.
         poll: as for `watch`.
+        hold: as for `watch`.
     """
 
-    def __init__(self, path: Path, state: Path, *, poll: float | None = None) -> None:
-        super().__init__(path, state, poll=poll)
+    def __init__(
+        self, path: Path, state: Path, *, poll: float | None = None, hold: HoldLimits | None = None
+    ) -> None:
+        super().__init__(path, state, poll=poll, hold=hold)
         self.path = path
 
     @property

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 Contents = dict[str, tuple[list[str], list[tuple[Any, ...]]]]
+
+# Tells all types of values apart, as bytes that can be sorted.
+_encode = msgspec.msgpack.Encoder().encode
 
 
 def _quote(name: str) -> str:
@@ -20,14 +27,42 @@ def contents(db: sqlite3.Connection) -> Contents:
     Rows that are known by their rowid come with it. A table whose rows nothing tells apart, because
     all names of the rowid are taken and the key may be NULL, is left out: so does the watcher.
     """
+    return {
+        name: (columns, sorted((tuple(map(_exact, row)) for row in rows), key=repr))
+        for name, columns, rows in _tables(db)
+    }
+
+
+def digests(db: sqlite3.Connection, only: Collection[str] | None = None) -> dict[str, str]:
+    """Sums up what `contents` reads, table by table: equal where that is equal, but made faster.
+
+    Args:
+        db: the database.
+        only: names of the tables that are wanted, None for all.
+    """
+    found = {}
+    for name, columns, rows in _tables(db, only):
+        data = b"".join((_encode(columns), *sorted(map(_encode, rows))))
+        found[name] = hashlib.blake2b(data, digest_size=16).hexdigest()
+    return found
+
+
+def _tables(
+    db: sqlite3.Connection, only: Collection[str] | None = None
+) -> Iterator[tuple[str, list[str], list[Any]]]:
+    """Yields name, columns and rows of each table in the order of the names."""
     factory, db.text_factory = db.text_factory, bytes
     try:
         tables = db.execute(
             "SELECT name, wr FROM pragma_table_list WHERE schema='main' AND type='table'"
         ).fetchall()
         found = {name.decode(): wr for name, wr in tables if not name.startswith(b"sqlite_")}
-        read = {name: _table(db, name, bool(wr)) for name, wr in found.items()}
-        return {name: table for name, table in read.items() if table is not None}
+        for name, wr in sorted(found.items()):
+            if only is not None and name not in only:
+                continue
+            table = _table(db, name, bool(wr))
+            if table is not None:
+                yield name, *table
     finally:
         db.text_factory = factory
 
@@ -45,8 +80,7 @@ def _table(db: sqlite3.Connection, table: str, wr: bool) -> tuple[list[str], lis
     keyless = " OR ".join(f"{_quote(column)} IS NULL" for column in key) or "1"
     known = "0" if wr or rowid is None else f"CASE WHEN {keyless} THEN {rowid} ELSE 0 END"
     values = ",".join(f"typeof({_quote(c)}),{_quote(c)}" for c in columns)
-    rows = db.execute(f"SELECT {known},{values} FROM {_quote(table)}")
-    return columns, sorted((tuple(map(_exact, row)) for row in rows), key=repr)
+    return columns, db.execute(f"SELECT {known},{values} FROM {_quote(table)}").fetchall()
 
 
 def _is_alias(info: list[Any]) -> bool:

@@ -10,6 +10,7 @@ from typing import Self
 
 from tests.oracle.contents import Contents, contents
 from watcher import ChangeSet, apply, watch
+from watcher.sqlite.options import HoldLimits
 
 
 class Follower:
@@ -19,10 +20,13 @@ class Follower:
         path: the database.
         state: its state directory.
         poll: as for `watch`.
+        hold: as for `watch`.
     """
 
-    def __init__(self, path: Path, state: Path, *, poll: float | None = None) -> None:
-        self._stream = watch(path, state=state, snapshot=True, poll=poll)
+    def __init__(
+        self, path: Path, state: Path, *, poll: float | None = None, hold: HoldLimits | None = None
+    ) -> None:
+        self._stream = watch(path, state=state, snapshot=True, poll=poll, hold=hold)
         self._task: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
         self.replica = sqlite3.connect(":memory:", isolation_level=None)

@@ -12,7 +12,10 @@ import pytest
 
 from tests.conftest import MakeDatabase, Write
 from tests.oracle.contents import contents_of_file
+from tests.oracle.events import Hearing
 from tests.oracle.follower import Follower
+from tests.oracle.machine import Machine
+from tests.oracle.statements import Beginning
 from tests.oracle.test_oracle import follow_steps, write, writing_process
 from watcher.hub import Hub
 from watcher.sqlite.channel import Made
@@ -104,3 +107,96 @@ def test_a_table_that_cannot_be_read_comes_back_whole(
         sql("ALTER TABLE h RENAME COLUMN free TO _rowid_", "INSERT INTO h VALUES ('y', 1, 2)"),
         poll=poll,
     )
+
+
+def play(*rules: tuple[str, dict[str, Any]], **otherwise: Any) -> None:
+    """Plays some rules of the machine, which looks and compares after each."""
+    machine = Machine()
+    try:
+        machine.begin(PLAIN._replace(**otherwise))
+        for name, arguments in rules:
+            getattr(machine, name)(**arguments)
+    finally:
+        machine.teardown()
+
+
+def on_one(*operations: tuple[Any, ...]) -> list[tuple[int, Any]]:
+    """Operations that commit one after the other, all on the first connection."""
+    return [(0, operation) for operation in operations]
+
+
+INSERT = ("insert", 0, [None], "IGNORE")
+PLAIN = Beginning(
+    mode="wal",
+    page_size=512,
+    encoding="UTF-8",
+    auto_vacuum=0,
+    reserve=0,
+    operations=[
+        ("sql", "CREATE TABLE a(id INTEGER PRIMARY KEY, x, y TEXT)"),
+        ("fill", 0, 0, 3, 0),
+    ],
+    keep=False,
+    hearing=Hearing.LATE,
+)
+
+
+@pytest.mark.usefixtures("bench")
+@pytest.mark.parametrize("hearing", list(Hearing))
+def test_the_first_commits_to_a_log_that_was_not_there_are_seen(hearing: Hearing) -> None:
+    play(("commit_rows_several_times", {"operations": on_one(INSERT, INSERT)}), hearing=hearing)
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_row_of_a_table_that_was_just_made_again_is_seen() -> None:
+    play(
+        ("commit_rows_several_times", {"operations": on_one(INSERT, INSERT)}),
+        ("commit_several_times", {"operations": on_one(("again", 0, 0), INSERT)}),
+    )
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_table_that_grows_and_shrinks_is_not_compared_as_a_whole() -> None:
+    operations = on_one(INSERT, ("fill", 0, 0, 30, 9), ("move_keys", 0, 0, 40, 1, "IGNORE"))
+    play(
+        ("commit_rows_several_times", {"operations": on_one(INSERT, INSERT)}),
+        ("commit_rows_several_times", {"operations": operations}),
+    )
+
+
+@pytest.mark.usefixtures("bench")
+def test_rows_after_a_vacuum_that_brings_a_pointer_map_are_seen() -> None:
+    one = {"connection": 0}
+    play(
+        ("change_rows_at_once", one | {"operations": [INSERT]}),
+        ("leave_a_transaction_open", one | {"begin": "BEGIN", "operations": [INSERT],
+                                            "small": False}),
+        ("change_rows_at_once", one | {"operations": [("empty", 0)]}),
+        ("change_file", one | {"operation": ("auto_vacuum", 1)}),
+        ("commit_rows_several_times", {"operations": on_one(INSERT, INSERT)}),
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_journal_left_by_a_rollback_does_not_hide_commits_made_without_one() -> None:
+    begun = {"begin": "BEGIN", "operations": [INSERT]}
+    play(
+        ("run_transaction", {"connection": 0, "end": "ROLLBACK"} | begun),
+        ("change_file", {"connection": 3, "operation": ("journal", "memory")}),
+        ("leave_a_transaction_open", {"connection": 3, "small": False} | begun),
+        ("end_transactions", {"end": "COMMIT"}),
+        mode="persist",
+    )
+
+
+@pytest.mark.usefixtures("bench")
+def test_rows_of_a_utf16_table_with_an_index_keep_their_rowids() -> None:
+    made = ("sql", "CREATE TABLE u(x UNIQUE, y)")
+    filled = ("sql", "INSERT INTO u VALUES (x'00', 1), ('a', 2)")
+    play(
+        ("run_transaction", {"connection": 0, "begin": "BEGIN", "operations": [made, filled],
+                             "end": "COMMIT"}),
+        ("change_schema", {"connection": 0, "operation": ("sql", "DELETE FROM u")}),
+        ("change_schema", {"connection": 0, "operation": filled}),
+        encoding="UTF-16le",
+    )  # fmt: skip

@@ -25,12 +25,15 @@ class Writer:
         path: the database.
     """
 
+    # What SQLite says where it refuses a statement.
+    refusals: tuple[type[Exception], ...] = (sqlite3.Error, OverflowError)
+
     def __init__(self, path: str) -> None:
         self.path = path
         self.log: list[str] = []
         self.db = self.connect()
 
-    def connect(self) -> sqlite3.Connection:
+    def connect(self) -> Any:
         """Opens a connection in autocommit mode."""
         db = sqlite3.connect(self.path, isolation_level=None, timeout=10)
         db.execute("PRAGMA synchronous=OFF")
@@ -41,7 +44,7 @@ class Writer:
         try:
             self.db.execute(sql, values).fetchall()
             self.log.append(f"{sql} {values!r:.200}")
-        except (sqlite3.Error, OverflowError) as error:
+        except self.refusals as error:
             self.log.append(f"-- {sql} {values!r:.200}: {error}")
 
     def tables(self) -> list[str]:

@@ -55,11 +55,13 @@ def main() -> None:
         stand_still("before the pages", wanted)
         found.put(database)
         if wanted == "half of the pages":
-            pages = list(found.pending.pages())
-            found.pending.begin(found.pending.page_size)
-            for page, image in pages[: len(pages) // 2]:
-                found.pending.put(page, image)
+            pending, pages = found.pending, found.pending.fresh_pages()
+            images = [(page, pending.read_after(page)) for page in pages[: len(pages) // 2]]
+            pending.begin(pending.page_size)
+            for page, image in images:
+                pending.put(page, image)
         stand_still("half of the pages", wanted)
+        found.pending.settle()
         stand_still("before the note", wanted)
         with history.transaction():
             history.append(1, iter([Change(Op.DELETE, "t", {"$rowid": 1}, {"x": 1}, None)]))
@@ -69,6 +71,7 @@ def main() -> None:
         shadow.apply(found.pending)
         stand_still("after the shadow", wanted)
         found.pending.begin(512)
+        found.pending.page_count = 1
         found.pending.put(1, b"x" * 512)
         stand_still("next step begun", wanted)
 

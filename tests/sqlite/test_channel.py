@@ -118,6 +118,7 @@ def test_a_frame_is_a_length_and_a_json_object() -> None:
             "state": "ok",
             "detail": "é",
             "behind": False,
+            "progress": None,
         }
 
     asyncio.run(scenario())

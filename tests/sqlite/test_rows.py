@@ -56,7 +56,7 @@ def test_text_is_the_same_in_any_encoding(encoding: int, text: str) -> None:
     data = made("CREATE TABLE t(v)", insert("t", (text,)), encoding=encoding)
     with attached(new=data, encoding=encoding) as two:
         assert list(two.rows.select(["v"], "FROM new.t")) == [(text,)]
-        assert list(two.rows._select_bytes(["v"], "FROM new.t", [], 0)) == [(text,)]
+        assert list(two.rows.select_bytes(["v"], "FROM new.t", [], 0)) == [(text,)]
 
 
 @pytest.mark.parametrize(("encoding", "name"), [(UTF16LE, "utf-16-le"), (UTF16BE, "utf-16-be")])

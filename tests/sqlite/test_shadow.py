@@ -6,7 +6,8 @@ import os
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
@@ -47,57 +48,161 @@ def rows_of(path: Path) -> list[tuple[object, ...]]:
 # Pending pages
 
 
-def test_pages_are_kept_until_the_next_begin(directory: Path) -> None:
-    """A page put twice is the later one; a page not put is as in the shadow."""
-    with closing(Pending(directory)) as pending:
-        pending.begin(512)
-        pending.page_count = 9
-        for page, letter in ((7, b"a"), (2, b"b"), (7, b"c")):
-            pending.put(page, letter * 512)
+@contextmanager
+def pending_in(directory: Path) -> Iterator[Pending]:
+    """Opens the pending pages as a new process does."""
+    with closing(Shadow(directory)) as shadow, closing(Pending(directory, shadow)) as pending:
+        yield pending
+
+
+def put(pending: Pending, page_count: int, pages: dict[int, bytes], page_size: int = 512) -> None:
+    """Puts the pages of one commit, each filled with a letter."""
+    pending.begin(page_size)
+    pending.page_count = page_count
+    for page, letter in pages.items():
+        pending.put(page, letter * page_size)
+
+
+def test_a_page_put_twice_is_the_later_one(directory: Path) -> None:
+    """A page that was not put, and that the shadow has not got, is empty."""
+    with pending_in(directory) as pending:
+        put(pending, 9, {7: b"a", 2: b"b"})
+        pending.put(7, b"c" * 512)
         assert len(pending) == 2
-        assert list(pending.pages()) == [(2, b"b" * 512), (7, b"c" * 512)]
-        assert pending.read(7, 3, 509) == b"ccc"
-        assert pending.read(3, 512, 0) is None
-        # The state has become smaller while it was put together.
+        assert sorted(pending.fresh_pages()) == [2, 7]
+        assert [pending.read_after(page) for page in (2, 3, 7)] == [b"b" * 512, b"", b"c" * 512]
+
+
+def test_pages_behind_the_end_of_a_state_are_not_its_own(directory: Path) -> None:
+    """The state may become smaller while it is put together, and by a later commit."""
+    with pending_in(directory) as pending:
+        put(pending, 9, {2: b"b", 7: b"c"})
         pending.page_count = 5
-        assert [page for page, _ in pending.pages()] == [2]
+        assert pending.fresh_pages() == [2]
+        pending.page_count = 9
+        pending.settle()
+        put(pending, 5, {})
+        pending.settle()
+        assert list(pending.settled_pages()) == [(2, b"b" * 512)]
+
+
+def test_begin_drops_a_commit_that_was_not_settled(directory: Path) -> None:
+    """Those settled before it stay, and its own pages leave no trace."""
+    with pending_in(directory) as pending:
+        put(pending, 2, {1: b"a", 2: b"b"})
+        pending.settle()
+        put(pending, 3, {2: b"x", 3: b"y"})
         pending.begin(512)
-        assert (len(pending), list(pending.pages())) == (0, [])
-        assert pending.read(7, 512, 0) is None
+        assert (len(pending), pending.fresh_pages()) == (0, [])
+        pending.page_count = 3
+        assert [pending.read_after(page) for page in (1, 2, 3)] == [b"a" * 512, b"b" * 512, b""]
+        assert list(pending.settled_pages()) == [(1, b"a" * 512), (2, b"b" * 512)]
+
+
+@pytest.mark.parametrize("page_size", [512, 65536])
+def test_settled_commits_are_the_state_before_the_next(directory: Path, page_size: int) -> None:
+    """Each commit of a batch is laid over those before it, and these over the shadow."""
+    with closing(Shadow(directory)) as shadow, closing(Pending(directory, shadow)) as pending:
+        shadow.begin(page_size)
+        shadow.write(b"s" * page_size * 3, 0)
+        shadow.adopt(page_size, 3)
+        pending.drop()
+        commits = [(3, {1: b"a", 2: b"b"}), (4, {2: b"c", 4: b"d"}), (4, {1: b"e"})]
+        state = {1: b"s", 2: b"s", 3: b"s"}
+        for page_count, pages in commits:
+            put(pending, page_count, pages, page_size)
+            before, state = state, state | pages
+            assert pending.page_count_before == len(before)
+            for page in range(1, 6):
+                assert pending.read_before(page) == before.get(page, b"") * page_size
+                assert pending.read_after(page) == state.get(page, b"") * page_size
+            pending.settle()
+        assert shadow.read(4 * page_size, 0) == b"s" * page_size * 3
+        shadow.apply(pending)
+        assert shadow.read(5 * page_size, 0) == b"".join(
+            letter * page_size for _, letter in sorted(state.items())
+        )
+
+
+def test_more_than_is_held_in_memory_is_read_back(directory: Path) -> None:
+    """Images beyond the first eight megabytes of a batch come from the file."""
+    count = 200
+    with pending_in(directory) as pending:
+        put(pending, count, {page: bytes([page]) for page in range(1, count + 1)}, 65536)
+        pending.settle()
+        found = {page: set(image) for page, image in pending.settled_pages()}
+        assert found == {page: {page} for page in range(1, count + 1)}
+
+
+def test_drop_goes_back_to_the_shadow(directory: Path, database: MakeDatabase) -> None:
+    """Settled commits are forgotten as well; the states before and after are the shadow's."""
+    with states(directory) as found:
+        found.advance(database())
+        pending, image = found.pending, found.shadow.read(4096, 4096)
+        for letter in (b"x", b"y"):
+            put(pending, 9, {2: letter}, 4096)
+            pending.settle()
+        pending.drop()
+        assert (pending.page_count, pending.page_count_before) == (2, 2)
+        assert pending.read_before(2) == pending.read_after(2) == image
+        assert (len(pending), pending.settled_bytes, list(pending.settled_pages())) == (0, 0, [])
 
 
 def test_a_note_finds_its_pages_again_and_no_others(directory: Path) -> None:
     """In a new process the note brings back what it describes, unless that has been replaced."""
-    with closing(Pending(directory)) as pending:
-        pending.begin(1024)
-        pending.page_count = 4
-        pending.put(4, b"d" * 1024)
-        pending.put(1, b"a" * 1024)
+    with pending_in(directory) as pending:
+        put(pending, 4, {4: b"d", 1: b"a"}, 1024)
+        pending.settle()
+        put(pending, 4, {4: b"e"}, 1024)
+        pending.settle()
         note = pending.note()
-        expected = list(pending.pages())
-    with closing(Pending(directory)) as later:
+        expected = list(pending.settled_pages())
+        assert expected == [(1, b"a" * 1024), (4, b"e" * 1024)]
+        # Not settled, so the note does not speak of it.
+        put(pending, 4, {2: b"x"}, 1024)
+    with pending_in(directory) as later:
         assert later.restore(note)
-        assert list(later.pages()) == expected
-        assert (later.page_size, later.page_count, later.note()) == (1024, 4, note)
-        later.begin(1024)
-        later.put(4, b"x" * 1024)
+        assert list(later.settled_pages()) == expected
+        assert (later.page_size_before, later.page_count_before) == (1024, 4)
+        assert later.note() == note
+        later.drop()
+        put(later, 4, {4: b"x"}, 1024)
+        later.settle()
         assert later.note() != note
-    with closing(Pending(directory)) as last:
+    with pending_in(directory) as last:
         assert not last.restore(note)
-        assert len(last) == 0
+        assert list(last.settled_pages()) == []
+
+
+def test_pages_that_were_taken_are_not_kept(directory: Path) -> None:
+    """The file remembers which note's pages the shadow has, in a new process too."""
+    with pending_in(directory) as pending:
+        put(pending, 1, {1: b"a"})
+        pending.settle()
+        note = pending.note()
+        assert not pending.is_taken(note)
+        pending.taken()
+        assert list(pending.settled_pages()) == []
+        put(pending, 1, {1: b"b"})
+        pending.settle()
+        later = pending.note()
+    with pending_in(directory) as pending:
+        assert pending.is_taken(note)
+        assert not pending.is_taken(later)
 
 
 @pytest.mark.parametrize("what", ["empty", "gone"])
 def test_a_note_without_a_file_fits_nothing(directory: Path, what: str) -> None:
     """The file may have been lost: then there is nothing to copy."""
-    with closing(Pending(directory)) as pending:
-        pending.begin(512)
+    with pending_in(directory) as pending:
+        put(pending, 1, {1: b"a"})
+        pending.settle()
         note = pending.note()
     if what == "empty":
         os.truncate(directory / "pending", 0)
     else:
         (directory / "pending").unlink()
-    with closing(Pending(directory)) as later:
+    with pending_in(directory) as later:
         assert not later.restore(note)
 
 
@@ -107,6 +212,7 @@ def test_a_state_without_a_page_is_a_state(directory: Path, database: MakeDataba
         found.advance(database())
         assert found.shadow.page_count == 2
         found.pending.begin(0)
+        found.pending.settle()
         note = found.pending.note()
     with states(directory) as found:
         assert found.pending.restore(note)
@@ -188,6 +294,7 @@ def test_old_and_new_are_there_at_once(
         with found.versions.open_old() as (db, _):
             assert rows(db, "old") == before
         assert found.shadow.path.read_bytes() == image
+        found.pending.settle()
         found.shadow.apply(found.pending)
         with found.versions.open_old() as (db, _):
             assert rows(db, "old") == rows_of(path)
@@ -296,8 +403,8 @@ def test_a_kill_at_any_stage_leaves_one_state_or_the_other(
         ):
             # As the reader does when it starts.
             note = history.recall("pending")
-            if isinstance(note, bytes) and found.pending.restore(note):
-                found.shadow.apply(found.pending)
+            if isinstance(note, bytes):
+                assert found.shadow.recover(found.pending, note)
             assert history.position.offset == (0 if stage in KEPT else 1)
             assert found.shadow.page_count * found.shadow.page_size == (
                 found.shadow.path.stat().st_size

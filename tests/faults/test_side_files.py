@@ -1,0 +1,118 @@
+"""Side files that vanish or cannot be read, and directories that nobody may write."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeDatabase
+from tests.faults.conftest import StartProgram
+from tests.faults.following import follow
+from tests.faults.running import Running
+from tests.faults.watched import Watched
+
+
+@pytest.mark.fault("D5")
+def test_a_deleted_wal_index_hides_no_commit(
+    database: MakeDatabase, state: Path, program: StartProgram
+) -> None:
+    """Its user goes on with the file that has no name any more; the log itself is read then."""
+    path = database(mode="wal")
+    writer = program(path)
+    writer.run("UPDATE items SET value='0' WHERE id=1")
+
+    async def steps(watched: Watched) -> None:
+        path.with_name("app.db-shm").unlink()
+        for count in range(1, 4):
+            writer.run(f"UPDATE items SET value='{count}' WHERE id=1")
+            await watched.until_rows(count)
+        assert [(change.after or {})["value"] for change in watched.rows()] == ["1", "2", "3"]
+        # Lest another connection begins an index of its own beside it.
+        writer.close()
+
+    follow(path, state, steps)
+
+
+@pytest.mark.fault("D5")
+@pytest.mark.parametrize("side", ["-shm", "-wal", ""])
+def test_a_file_that_cannot_be_opened_for_a_while_is_tried_again(
+    side: str,
+    strace: Path,
+    database: MakeDatabase,
+    state: Path,
+    program: StartProgram,
+) -> None:
+    """The status says `unreadable`; the copy is kept, and the history goes on where it was."""
+    path = database(mode="wal")
+    writer = program(path)
+    writer.run("UPDATE items SET value='before' WHERE id=1")
+
+    async def first() -> None:
+        async with Running(path, state) as reader:
+            await reader.until("ok")
+
+    async def again() -> None:
+        refused = [str(strace), "-f", "-qq", "-o", os.devnull, f"-P{path}{side}"]
+        refused += ["-e", "trace=openat", "-e", "inject=openat:error=EACCES:when=1..3"]
+        async with Running(path, state, refused) as reader:
+            await reader.until_said("unreadable")
+            await reader.until("ok")
+            await reader.until_changesets(1)
+
+    asyncio.run(first())
+    writer.run("UPDATE items SET value='meanwhile' WHERE id=1")
+    asyncio.run(again())
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A directory that is mounted twice: `data` inside it can be written, this one cannot."""
+    path, data = tmp_path / "read-only", tmp_path / "data"
+    path.mkdir()
+    data.mkdir()
+    for command in (["--bind", str(data), str(path)], ["-o", "remount,bind,ro", str(path)]):
+        try:
+            mounted = subprocess.run(
+                ["mount", *command], capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError as error:
+            pytest.skip(f"nothing can be mounted here: {error}")
+        if mounted.returncode != 0:
+            # A container may not mount even where it has root.
+            pytest.skip(f"nothing can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.mark.fault("D6")
+@pytest.mark.parametrize("mode", ["delete", "truncate", "persist", "wal"])
+def test_a_database_on_a_read_only_mount_is_followed(
+    mode: str, read_only: Path, database: MakeDatabase, state: Path, program: StartProgram
+) -> None:
+    """All that is needed is to read; others may write it where it is mounted otherwise."""
+    path = database("data/app.db", mode=mode)
+    seen = read_only / "app.db"
+    with pytest.raises(OSError, match="Read-only"):
+        seen.touch()
+
+    async def run() -> None:
+        async with Watched(seen, state) as watched:
+            await watched.begun()
+            assert len(watched.held["items"][1]) == 2
+            writer = program(path)
+            writer.run(f"PRAGMA journal_mode={mode}")
+            for count in range(1, 4):
+                writer.run(f"UPDATE items SET value='{count}' WHERE id=1")
+                await watched.until_rows(count)
+            writer.close()
+            await watched.until_status("ok")
+
+    asyncio.run(run())
+    assert list(read_only.iterdir()) == list(read_only.glob("app.db*"))
