@@ -1,286 +1,162 @@
-"""How long after a commit its message reaches a WebSocket client; `make bench`.
+"""How long after a commit its changeset is there in `watch()`, and what the seed way takes.
 
-A writer, another process with the sqlite3 module, commits one-row updates one after the other and
-notes when each COMMIT returned. A client of a real server notes when the message with that value
-came. Both read the same monotonic clock. A negative figure means that the message came before the
-writer itself was told of its commit.
-
-Beside it, in the same run and on files of the same make, runs a control: a process that reads all
-tables every so many milliseconds and compares them in Python. It reports through a pipe, which is
-a shorter way than a WebSocket and counts in its favour.
+A writer in another process commits one-row updates with short random pauses and notes when each
+COMMIT returned; a program that iterates over `watch()` notes when each value came. A negative
+figure means that it came before the writer itself was told of its commit.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import json
-import os
-import platform
-import random
-import re
-import sqlite3
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
-from websockets.sync.client import connect
+from benchmarks.databases import Databases
+from benchmarks.extent import Extent
+from benchmarks.figures import Figure, count, missing, percentile, ratio, shown
+from benchmarks.processes import Child
+from benchmarks.streaming import StreamProcess
+from benchmarks.writing import WriterProcess
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "latency.json"
-WAIT_SECONDS = 30.0
-MARKS = ("<!-- latency: filled by make bench -->", "<!-- /latency -->")
-
-# Commits what comes in as the new value of a row, answers with the time at which COMMIT returned.
-WRITER = """
-import sqlite3, sys, time
-connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)
-for line in sys.stdin:
-    row, value = line.split()
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute("UPDATE items SET value = ? WHERE id = ?", (value, int(row)))
-    connection.execute("COMMIT")
-    print(time.monotonic_ns(), flush=True)
-"""
-
-# Reads everything every so many seconds and reports each new value that it finds.
-CONTROL = """
-import sqlite3, sys, time
-connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)
-names = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type='table'")]
-def read():
-    return {name: {row[0]: row for row in connection.execute(f'SELECT * FROM "{name}"')}
-            for name in names}
-old = read()
-print("ready", flush=True)
-while True:
-    time.sleep(float(sys.argv[2]))
-    new = read()
-    for name in names:
-        for key, row in new[name].items():
-            if row != old[name].get(key):
-                print(row[-1], flush=True)
-    old = new
-"""
-
-# Waits until a value is reported and gives the time at which it came.
-Await = Callable[[str], int]
+_PAUSE_SECONDS = 0.01
+_WAIT_SECONDS = 60.0
+# The seed: a thread that reads all tables every two seconds.
+_SEED_SECONDS = 2.0
+_SEED_EDITS = 10
+_MOST_SEED_RUNS = 3
+SEED = "seed way, every 2 s"
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What was measured of one way to watch one kind of file.
+@dataclass
+class _Case:
+    """What is measured of one file.
 
     Args:
-        way: `watcher` or the control.
+        rows: in the table.
         mode: the journal mode.
-        rows: rows in the table.
-        edits: commits measured, over all runs.
-        medians: median of each run, in milliseconds.
-        median: median over all commits, in milliseconds.
-        p95: 95th percentile over all commits, in milliseconds.
-        worst: the slowest commit, in milliseconds.
+        runs: milliseconds of each edit, for each run.
+        lost: edits whose value did not come in time.
+        merged: edits that came together with others.
     """
 
-    way: str
-    mode: str
     rows: int
-    edits: int
-    medians: list[float]
-    median: float
-    p95: float
-    worst: float
+    mode: str
+    runs: list[list[float]] = field(default_factory=list)
+    seed: list[list[float]] = field(default_factory=list)
+    lost: int = 0
+    merged: int = 0
+
+    @property
+    def what(self) -> str:
+        return f"commit to changeset, {self.mode.upper()}, {count(self.rows)} rows"
 
 
-def main() -> None:
-    """Measures, prints a table, writes the figures as JSON."""
-    options = _options()
-    ways = {"watcher": _watched, f"control, every {options.interval:g} ms": _controlled(options)}
-    found: dict[tuple[str, str, int], list[list[float]]] = {}
-    for _ in range(options.runs):
-        # In turn within each run, so that what else the machine does meets all of them.
-        for rows in options.rows:
-            for mode in ("wal", "delete"):
-                for way, watching in ways.items():
-                    run = found.setdefault((way, mode, rows), [])
-                    run.append(_measure(watching, mode, rows, options.edits))
-    figures = [_figure(*key, runs) for key, runs in found.items()]
-    table = _table(figures)
-    print(table)
-    _save(figures, options)
-    if options.readme is not None:
-        _fill(options.readme, table)
+def measure(databases: Databases, extent: Extent) -> list[Figure]:
+    """Measures WAL at all sizes, DELETE at a small and at the large one, all in turn."""
+    cases = [_Case(rows, "wal") for rows in extent.sizes]
+    cases += [_Case(rows, "delete") for rows in (extent.base, max(extent.sizes))]
+    with ExitStack() as stack:
+        watched = [_open(stack, databases, case) for case in cases]
+        for run in range(extent.runs):
+            for case, (writer, stream) in zip(cases, watched, strict=True):
+                case.runs.append(_run(case, writer, stream, extent.edits))
+            if run < _MOST_SEED_RUNS:
+                _run_seed(databases, cases, extent)
+    base = _medians(next(case for case in cases if case.rows == extent.base))
+    return [figure for case in cases for figure in _figures(case, base, extent)]
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--edits", type=int, default=50, help="commits in each run")
-    parser.add_argument("--rows", type=int, nargs="+", default=[100, 10_000])
-    parser.add_argument("--interval", type=float, default=50, help="of the control, milliseconds")
-    parser.add_argument("--output", type=Path, default=RESULT)
-    parser.add_argument("--readme", type=Path, help="a file whose marked place takes the table")
-    return parser.parse_args()
+def _open(
+    stack: ExitStack, databases: Databases, case: _Case
+) -> tuple[WriterProcess, StreamProcess]:
+    path = stack.enter_context(databases.database(case.rows, case.mode))
+    writer = stack.enter_context(WriterProcess(path, case.rows))
+    writer.edit()
+    stream = stack.enter_context(StreamProcess(path, stack.enter_context(databases.place())))
+    writer.edit()
+    if not stream.arrivals(1, _WAIT_SECONDS):
+        raise RuntimeError(f"{case.what}: nothing came")
+    return writer, stream
 
 
-def _measure(
-    watching: Callable[[Path], contextlib.AbstractContextManager[Await]],
-    mode: str,
-    rows: int,
-    edits: int,
-) -> list[float]:
-    """Gives the milliseconds from commit to report of each edit."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "app.db")
-        _make(path, mode, rows)
-        with watching(path) as reported, _process([WRITER, str(path)]) as writer:
-            return [_edit(writer, reported, f"v{n}", rows) for n in range(edits)]
+def _run(case: _Case, writer: WriterProcess, stream: StreamProcess, commits: int) -> list[float]:
+    edits = writer.edits(commits, pause=_PAUSE_SECONDS)
+    arrivals = stream.arrivals(commits, _WAIT_SECONDS)
+    came = {value: arrival.at for arrival in arrivals for value in arrival.values}
+    case.merged += sum(len(a.values) for a in arrivals if len(a.values) > 1)
+    case.lost += sum(value not in came for value in edits.values)
+    return _latencies(dict(zip(edits.values, edits.returned, strict=True)), came)
 
 
-def _edit(writer: subprocess.Popen[str], reported: Await, value: str, rows: int) -> float:
-    # Edits at a steady beat would fall in step with the control's.
-    time.sleep(random.uniform(0.01, 0.06))
-    assert writer.stdin is not None
-    assert writer.stdout is not None
-    writer.stdin.write(f"{random.randint(1, rows)} {value}\n")
-    writer.stdin.flush()
-    came = reported(value)
-    return (came - int(writer.stdout.readline())) / 1e6
+def _latencies(returned: dict[str, int], came: dict[str, int]) -> list[float]:
+    return [(came[value] - at) / 1e6 for value, at in returned.items() if value in came]
 
 
-def _make(path: Path, mode: str, rows: int) -> None:
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute(f"PRAGMA journal_mode={mode}")
-        connection.execute("BEGIN")
-        connection.execute(
-            "CREATE TABLE items(id INTEGER PRIMARY KEY, name TEXT NOT NULL, value TEXT)"
-        )
-        names = ((f"name {n}", "-" * 40) for n in range(rows))
-        connection.executemany("INSERT INTO items(name, value) VALUES (?, ?)", names)
-        connection.execute("COMMIT")
+def _run_seed(databases: Databases, cases: list[_Case], extent: Extent) -> None:
+    for case in cases:
+        if case.mode == "wal" and case.rows <= extent.python_most:
+            case.seed.append(_seed(databases, case.rows))
 
 
-@contextlib.contextmanager
-def _watched(path: Path) -> Iterator[Await]:
-    """The server with one WebSocket client."""
-    command = [str(ROOT / "server.py"), "--port", "0", "--state", str(path.with_name("state"))]
-    with _process([*command, str(path)], script=True) as server:
-        address = re.search(r"http://(\S+)", _line(server.stdout))
-        assert address is not None
-        with connect(f"ws://{address[1]}/ws", proxy=None, max_size=None) as client:
-            while all(message["type"] != "ready" for message in json.loads(client.recv())):
-                pass
-
-            def reported(value: str) -> int:
-                needle = f'"value":"{value}"'
-                while True:
-                    frame = client.recv(timeout=WAIT_SECONDS)
-                    came = time.monotonic_ns()
-                    if needle in str(frame):
-                        return came
-
-            yield reported
+def _seed(databases: Databases, rows: int) -> list[float]:
+    """Edits a file that the seed way watches; it works only while it is measured."""
+    with databases.database(rows) as path, WriterProcess(path, rows) as writer:
+        writer.edit()
+        with Child("seed_main", str(path), str(_SEED_SECONDS)) as seed:
+            if seed.receive() != "ready":
+                raise RuntimeError("the seed way did not begin")
+            # Spread over a whole interval, as commits are that know nothing of it.
+            edits = writer.edits(_SEED_EDITS, pause=2 * _SEED_SECONDS / _SEED_EDITS)
+            came: dict[str, int] = {}
+            deadline = time.monotonic() + _WAIT_SECONDS
+            while not came.keys() >= set(edits.values) and time.monotonic() < deadline:
+                came |= seed.receive()
+    return _latencies(dict(zip(edits.values, edits.returned, strict=True)), came)
 
 
-def _controlled(
-    options: argparse.Namespace,
-) -> Callable[[Path], contextlib.AbstractContextManager[Await]]:
-    @contextlib.contextmanager
-    def control(path: Path) -> Iterator[Await]:
-        with _process([CONTROL, str(path), str(options.interval / 1000)]) as process:
-            assert _line(process.stdout) == "ready\n"
-
-            def reported(value: str) -> int:
-                while True:
-                    line = _line(process.stdout)
-                    came = time.monotonic_ns()
-                    if line.strip() == value:
-                        return came
-
-            yield reported
-
-    return control
+def _medians(case: _Case) -> list[float]:
+    return [percentile(run, 0.5) for run in case.runs if run]
 
 
-@contextlib.contextmanager
-def _process(arguments: list[str], *, script: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """Runs Python in another process, ended when the block is left."""
-    command = [sys.executable, *([] if script else ["-c"]), *arguments]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
-def _line(stream: IO[str] | None) -> str:
-    assert stream is not None
-    line = stream.readline()
-    if not line:
-        raise RuntimeError("a measured process ended too early")
-    return line
-
-
-def _figure(way: str, mode: str, rows: int, runs: list[list[float]]) -> Figure:
-    every = sorted(latency for run in runs for latency in run)
-    return Figure(
-        way,
-        mode,
-        rows,
-        edits=len(every),
-        medians=[round(statistics.median(run), 3) for run in runs],
-        median=round(statistics.median(every), 3),
-        p95=round(every[int(len(every) * 0.95)], 3),
-        worst=round(every[-1], 3),
+def _figures(case: _Case, base: list[float], extent: Extent) -> list[Figure]:
+    every = [latency for run in case.runs for latency in run]
+    if not every:
+        return [missing(case.what, "watcher", "ms", "nothing came in time", rows=case.rows)]
+    p99, medians = percentile(every, 0.99), _medians(case)
+    brief = case.rows in {extent.base, max(extent.sizes)}
+    ours = Figure(
+        case.what,
+        "watcher",
+        "ms",
+        tuple(medians),
+        ratio(medians, base),
+        f"WAL, {count(extent.base)} rows",
+        detail=", ".join([f"p99 {shown(p99, 'ms')}", *_faults(case, len(every))]),
+        target=_target(case, extent) if brief else "",
+        rows=case.rows,
+        brief=brief,
+        more={"p99_ms": p99, "edits": len(every), "merged": case.merged, "lost": case.lost},
     )
+    return [ours, *_seed_figures(case, medians, brief=brief)]
 
 
-def _table(figures: list[Figure]) -> str:
-    lines = [
-        "| rows | journal | | median | p95 | worst | median of the watcher |",
-        "|---:|---|---|---:|---:|---:|---:|",
-    ]
-    watched = {(f.mode, f.rows): f.median for f in figures if f.way == "watcher"}
-    for f in figures:
-        times = " | ".join(f"{t:.1f} ms" for t in (f.median, f.p95, f.worst))
-        ratio = f.median / watched[f.mode, f.rows]
-        lines.append(f"| {f.rows:,} | {f.mode.upper()} | {f.way} | {times} | x {ratio:.1f} |")
-    return "\n".join(lines)
+def _faults(case: _Case, edits: int) -> Iterator[str]:
+    if case.merged:
+        yield f"{case.merged} of {edits} commits came merged"
+    if case.lost:
+        yield f"{case.lost} did not come within {_WAIT_SECONDS:.0f} s"
 
 
-def _save(figures: list[Figure], options: argparse.Namespace) -> None:
-    content: dict[str, Any] = {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "sqlite_of_the_writer": sqlite3.sqlite_version,
-        "system": platform.system(),
-        "processors": os.cpu_count(),
-        "runs": options.runs,
-        "figures": [asdict(figure) for figure in figures],
-    }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    draft = options.output.with_suffix(".tmp")
-    draft.write_text(json.dumps(content, indent=2) + "\n")
-    draft.replace(options.output)
+def _seed_figures(case: _Case, medians: list[float], *, brief: bool) -> Iterator[Figure]:
+    if case.seed:
+        seed = [percentile(run, 0.5) for run in case.seed]
+        times = ratio(seed, medians)
+        runs = tuple(seed)
+        yield Figure(case.what, SEED, "ms", runs, times, "watcher", rows=case.rows, brief=brief)
 
 
-def _fill(readme: Path, table: str) -> None:
-    text = readme.read_text()
-    start, end = MARKS
-    before, _, rest = text.partition(start)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise SystemExit(f"{readme} has no place marked {start}")
-    readme.write_text(f"{before}{start}\n{table}\n{end}{after}")
-
-
-if __name__ == "__main__":
-    main()
+def _target(case: _Case, extent: Extent) -> str:
+    if case.mode == "wal":
+        return "≤ 1 ms; p99 ≤ 5 ms"
+    return "≤ 2 ms" if case.rows == extent.base else "≤ 5 ms"
