@@ -24,6 +24,23 @@ from watcher.sqlite.schema import Schema
 from watcher.sqlite.touched import Touched
 from watcher.sqlite.whole_file import put_page
 
+SMALL = Shape(512)
+NUMBERS = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<{})"
+ROWS = (
+    "CREATE TABLE t(id INTEGER PRIMARY KEY, x);"
+    f"{NUMBERS.format(2000)} INSERT INTO t SELECT i*10, printf('%0*d', i%70, i) FROM n"
+)
+KEYED = (
+    "CREATE TABLE k(a TEXT PRIMARY KEY, v) WITHOUT ROWID;"
+    f"{NUMBERS.format(1500)} INSERT INTO k"
+    " SELECT printf('%04d', i*7919%3001) || hex(zeroblob(40)), i FROM n"
+)
+LARGE = (
+    "CREATE TABLE l(id INTEGER PRIMARY KEY, x); CREATE TABLE lk(a PRIMARY KEY, x) WITHOUT ROWID;"
+    f"{NUMBERS.format(20)} INSERT INTO l SELECT i, randomblob(i*700) FROM n;"
+    "INSERT INTO lk SELECT * FROM l"
+)
+
 # Operation, table, key, row before and row after, in a form in which equal means the same.
 Told = tuple[str, str, Any, Any, Any]
 Contents = dict[str, dict[Any, Any]]
@@ -142,6 +159,11 @@ def _located(touched: dict[str, Touched], schema: Schema) -> dict[str, list[int]
 def pages(trees: Trees, tree: str) -> set[int]:
     """The b-tree pages of a tree."""
     return {node.page for node in trees.nodes if node.tree == tree and node.kind != "overflow"}
+
+
+def has(tree: str, found: Followed, *kinds: str) -> set[int]:
+    """Pages of these kinds that a tree has now."""
+    return {n.page for n in found.trees.nodes if n.tree == tree and n.kind in kinds}
 
 
 def told(changes: Iterable[Change | RowBatch | SchemaChange]) -> Iterator[Told]:

@@ -33,6 +33,7 @@ from watcher.sqlite.btree import (
     overflow_heads,
     pointed_to,
     rowid_at,
+    rowid_range,
     slices,
     varint,
 )
@@ -294,3 +295,20 @@ def test_a_child_of_number_zero_is_none() -> None:
     image[8:12] = bytes(4)
     with pytest.raises(Malformed):
         children(bytes(image), 2)
+
+
+# Rows with successive numbers
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [("", range(0)), ("(5)", range(5, 6)), ("(-1),(0),(1)", range(-1, 2)), ("(1),(3)", None)],
+)
+def test_rowids_without_gaps_are_a_range(
+    tmp_path: Path, numbers: str, expected: range | None
+) -> None:
+    """Negative ones too; where one is missing, only the cells tell."""
+    rows = f"INSERT INTO t VALUES {numbers}" if numbers else ""
+    script = f"CREATE TABLE t(id INTEGER PRIMARY KEY); {rows}"
+    found = made(tmp_path / "one.db", Shape(512), script)
+    assert rowid_range(found.read(2), 2) == expected

@@ -233,9 +233,10 @@ class Reader:
             self._go_back(done)
             raise
         self._recorded, self._unapplied = captured, True
-        self._failed, self._compare_next, self._limit = {}, False, _BATCH_COMMITS
+        failed, self._failed = self._failed, {}
+        self._compare_next, self._limit = False, _BATCH_COMMITS
         self._untried = not retry and bool(self.unreadable)
-        if retry:
+        if retry or failed:
             self._retry_at = time.monotonic() + _RETRY_SECONDS
         return grown
 
