@@ -30,7 +30,7 @@ from watcher.hub import Hub
 from watcher.sqlite.fileformat import parse_header
 from watcher.sqlite.files import RawFile
 from watcher.sqlite.shadow import Pending, Shadow
-from watcher.sqlite.whole_file import compare_file
+from watcher.sqlite.whole_file import compare_file, nothing_newer
 from watcher.stream import watch
 
 # 300 MB in rows of 100 kB, so that there is little to decode.
@@ -86,7 +86,7 @@ def differing(path: Path, state: Path, scratch: Path) -> int:
         assert found is not None
         pending.begin(parse_header(main.read(100, 0)).page_size)
         pending.page_count = found.size // pending.page_size
-        compare_file(main, pending.page_count, shadow, pending, lambda _page: None)
+        compare_file(main, pending.page_count, shadow, pending, nothing_newer)
         return len(pending) + abs(pending.page_count - shadow.page_count)
 
 

@@ -14,7 +14,7 @@ from tests.sqlite.states import States, states
 from tests.sqlite.test_compare import exact
 from tests.sqlite.trees import Shape, Trees, opened, trees_of
 from watcher.changes import Change, Op, Row, RowBatch, SchemaChange, Value
-from watcher.sqlite.candidates import rowids
+from watcher.sqlite.candidates import Part, rowids
 from watcher.sqlite.commit_reader import CommitReader
 from watcher.sqlite.fileformat import parse_header
 from watcher.sqlite.locate import Locator
@@ -69,6 +69,8 @@ class Followed:
         self.written: set[int] = set()
         self.before = self.trees
         self.located: dict[str, list[int]] = {}
+        # Those of them that do not fit on a page.
+        self.heavy: dict[str, set[int]] = {}
 
     def run(self, *statements: str) -> Counter[Told]:
         """Runs statements as one commit; returns what the engine says of it.
@@ -85,17 +87,23 @@ class Followed:
         """The same for a commit that was made in another way."""
         self.put()
         with self.engine.read({}, {}, retry=False, whole=False) as (planned, touched):
-            found = Counter(told(planned.changes(touched)))
-            assert found == Counter(told(planned.changes(None)))
-            self.located = _located(touched or {}, planned.watched)
+            said = Counter(told(planned.changes(touched)))
+            assert said == Counter(told(planned.changes(None)))
+            parts = _located(touched or {}, planned.watched)
+        self.located = {
+            name: [n for part in found for n in part.rowids] for name, found in parts.items()
+        }
+        self.heavy = {
+            name: {n for part in found for n in part.heavy} for name, found in parts.items()
+        }
         after = contents(self.db)
         if planned.is_lasting:
-            assert found == expected(self._contents, after)
+            assert said == expected(self._contents, after)
         self._contents = after
         self.before, self.trees = self.trees, trees_of(self.db)
         self.pending.settle()
         self.engine.settle()
-        return found
+        return said
 
     def put(self) -> None:
         """Puts the pages that differ from the state before."""
@@ -148,9 +156,9 @@ def followed(directory: Path, shape: Shape, *scripts: str) -> Iterator[Followed]
         yield Followed(db, found, pointers)
 
 
-def _located(touched: dict[str, Touched], schema: Schema) -> dict[str, list[int]]:
+def _located(touched: dict[str, Touched], schema: Schema) -> dict[str, list[Part]]:
     return {
-        name: [rowid for part in rowids(found) for rowid in part.rowids]
+        name: list(rowids(found))
         for name, found in touched.items()
         if not schema.tables[name].without_rowid
     }

@@ -12,7 +12,7 @@ from watcher.sqlite.fileformat import parse_header
 from watcher.sqlite.files import RawFile
 from watcher.sqlite.shadow import Pending, Shadow
 from watcher.sqlite.versions import Versions
-from watcher.sqlite.whole_file import compare_file
+from watcher.sqlite.whole_file import compare_file, nothing_newer
 
 
 class States(NamedTuple):
@@ -37,7 +37,7 @@ class States(NamedTuple):
             header = parse_header(file.read(100, 0))
             self.pending.begin(header.page_size)
             self.pending.page_count = found.size // header.page_size
-            compare_file(file, self.pending.page_count, self.shadow, self.pending, lambda _: None)
+            compare_file(file, self.pending.page_count, self.shadow, self.pending, nothing_newer)
         finally:
             file.close()
 

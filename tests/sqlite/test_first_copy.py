@@ -22,7 +22,7 @@ from watcher.sqlite.fileformat import normalise_first_page, parse_header
 from watcher.sqlite.files import RawFile
 from watcher.sqlite.first_copy import FirstCopy
 from watcher.sqlite.shadow import Pending, Shadow
-from watcher.sqlite.whole_file import compare_file
+from watcher.sqlite.whole_file import compare_file, nothing_newer
 
 MIB = 1 << 20
 DESCRIPTORS = Path("/proc/self/fd")
@@ -57,9 +57,7 @@ class Copying(NamedTuple):
         """Puts what differs from the watched file, which is closed; the numbers of these pages."""
         self.pending.begin(parse_header(self.main.read(100, 0)).page_size)
         self.pending.page_count = self.page_count()
-        compare_file(
-            self.main, self.pending.page_count, self.shadow, self.pending, lambda _page: None
-        )
+        compare_file(self.main, self.pending.page_count, self.shadow, self.pending, nothing_newer)
         return sorted(self.pending.fresh_pages())
 
     def repair(self) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.sqlite.located import KEYED, LARGE, NUMBERS, ROWS, SMALL, Followed, followed, has, pages
+from watcher.sqlite.candidates import Part
+from watcher.sqlite.row_changes import _runs
 
 
 @pytest.fixture
@@ -285,9 +287,28 @@ def test_5_overflow_pages_that_go_and_come(large: Followed) -> None:
         "UPDATE lk SET x=zeroblob(9000) WHERE a%2",
         "DELETE FROM lk WHERE a%3=0",
         "INSERT INTO l SELECT a+100, x FROM lk",
-        "UPDATE l SET x=CAST(x AS TEXT)",
+        "UPDATE l SET x=hex(x)",
     ):
         assert large.run(sql).total() > 0
+
+
+def test_5_rows_that_overflow_are_read_alone(large: Followed) -> None:
+    """Those that do in either state are known as such, all of them and no others."""
+    assert large.run("UPDATE l SET x=randomblob(5) WHERE id<8", "DELETE FROM l WHERE id=9") != {}
+    assert large.heavy["l"] == {*range(1, 8), 9}
+    assert large.run("UPDATE l SET x=randomblob(9) WHERE id<6").total() == 5
+    assert large.heavy["l"] == set()
+    assert large.run("UPDATE l SET x=randomblob(900) WHERE id=3").total() == 1
+    assert large.heavy["l"] == {3}
+
+
+def test_5_runs_of_rows_are_bounded() -> None:
+    """Rows with successive numbers are read together, large ones each by itself."""
+    runs = list(_runs(Part([1, 2, 3, 4, 5, 9], {3, 5})))
+    assert runs == [[1, 2], [3], [4], [5], [9]]
+    runs = list(_runs(Part(list(range(1000)), set())))
+    assert [n for run in runs for n in run] == list(range(1000))
+    assert max(map(len, runs)) == 250
 
 
 # 6. The partner of a row

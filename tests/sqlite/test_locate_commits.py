@@ -103,13 +103,13 @@ def test_another_page_size_makes_a_comparison(rows: Followed) -> None:
 
 # Many commits
 
-# The bytes are random, as those of real content are: a free page that comes to a chain of zeros with
-# the bytes it had need not be written, and then no page that was written points to the next one.
+# The bytes are random, as those of real content are: a free page that comes to a chain of zeros
+# with the bytes it had is not written, and then no page that was written points to the next one.
 STATEMENTS = [
     "UPDATE t SET x=x||'{a}' WHERE id BETWEEN {b} AND {b}+{c}*20",
     "DELETE FROM t WHERE id BETWEEN {b} AND {b}+{c}*60",
     "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<{c}*3)"
-    " INSERT OR IGNORE INTO t SELECT {b}+i, randomblob({a}*3) FROM n",
+    " INSERT OR IGNORE INTO t SELECT {b}+i, hex(randomblob({a}*2)) FROM n",
     "UPDATE k SET v=v+{a} WHERE v%{c}=0",
     "DELETE FROM k WHERE v%{c}=1",
     "INSERT OR REPLACE INTO k SELECT printf('%04d', id%3001) || hex(randomblob({a})), {b} FROM t"

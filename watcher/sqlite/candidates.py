@@ -173,14 +173,21 @@ def _rowids(cells: list[bytes]) -> Iterable[int]:
 
 def _leaves(touched: Touched) -> Iterator[_Leaf]:
     before, after = touched.before, touched.after
-    for page in before.pages | after.pages:
+    pages = before.pages | after.pages
+    # Looked at together, they need no order.
+    is_ordered = len(pages) > _PAGES_AT_ONCE
+    for page in pages:
+        of_before, of_after = _is_leaf(before, page), _is_leaf(after, page)
+        if not is_ordered:
+            yield _Leaf(0, page, of_before, of_after)
+            continue
         firsts = [
             first
             for side in (before, after)
             if page in side.pages and (first := _first(side, page)) is not None
         ]
         if firsts:
-            yield _Leaf(min(firsts), page, _is_leaf(before, page), _is_leaf(after, page))
+            yield _Leaf(min(firsts), page, of_before, of_after)
 
 
 def _is_leaf(side: Side, page: int) -> bool:

@@ -135,6 +135,10 @@ class RawFile:
         """The file that is open now, to stay open whatever the path names later."""
         return KeptFile(os.dup(self._descriptor) if self._descriptor >= 0 else -1)
 
+    def read_into(self, buffer: bytearray, offset: int) -> int:
+        """Fills a buffer from an offset; returns how many bytes there were."""
+        return os.preadv(self._descriptor, [buffer], offset) if self._descriptor >= 0 else 0
+
     def close(self) -> None:
         """Closes the descriptor; idempotent."""
         if self._descriptor >= 0:

@@ -8,6 +8,8 @@ look valid?". From a state captured so, `LogFollower` goes on commit by commit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from watcher.sqlite.captured import Captured, NotQuiet
 from watcher.sqlite.fileformat import DatabaseHeader
 from watcher.sqlite.files import DatabaseFiles, Identity, read_header
@@ -87,15 +89,15 @@ class LogCapture:
             frames = self._log.pages(1, first, header.page_size)
             pending.begin(header.page_size)
             pending.page_count = first.page_count or self._main_page_count(header, main)
-            compare_file(
-                self._files.main,
-                pending.page_count,
-                shadow,
-                pending,
-                lambda page: (
-                    self._log.page(frames[page], header.page_size) if page in frames else None
-                ),
-            )
+
+            def newer(pages: range) -> Mapping[int, bytes]:
+                return {
+                    page: self._log.page(frames[page], header.page_size)
+                    for page in pages
+                    if page in frames
+                }
+
+            compare_file(self._files.main, pending.page_count, shadow, pending, newer)
             last = self._complete(first, header, pending)
         except LogChanged:
             raise NotQuiet("log") from None

@@ -22,7 +22,7 @@ from watcher.sqlite.files import DatabaseFiles, Identity, RawFile, identify
 from watcher.sqlite.first_copy import FirstCopy
 from watcher.sqlite.names import file_uri
 from watcher.sqlite.shadow import Pending, Shadow
-from watcher.sqlite.whole_file import compare_file
+from watcher.sqlite.whole_file import compare_file, nothing_newer
 
 _CLOSED = (
     "has no -shm file, and its owner could not open one that we make; it will be read once a"
@@ -160,7 +160,7 @@ class PollCapture:
         page_count = header.page_count or (found.size if found else 0) // header.page_size
         pending.begin(header.page_size)
         pending.page_count = page_count
-        compare_file(self._copy, page_count, shadow, pending, lambda _page: None)
+        compare_file(self._copy, page_count, shadow, pending, nothing_newer)
         return Captured(header.page_size, page_count, None)
 
     def settle(self, captured: Captured | None) -> None:

@@ -355,6 +355,9 @@ async def _run(end: socket.socket, options: Options) -> int:
         await _until_end_of_file(process)
         try:
             history.remember_durably("clean", reader.sync())
+        except FileNotFoundError:
+            # It was a temporary one, and whoever has removed it does not come back to it.
+            _log.debug("the state in %s is gone", directory.path)
         except (OSError, apsw.FullError, apsw.IOError) as error:
             _log.warning("the state in %s was not brought to disk: %s", directory.path, error)
     return 0

@@ -11,7 +11,7 @@ longer than a commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ from watcher.sqlite.files import DatabaseFiles, Identity, is_fresh, read_header
 from watcher.sqlite.journaled_pages import changed_pages
 from watcher.sqlite.look import Disturbed, Look, Looks, parse_first_page
 from watcher.sqlite.shadow import Pending, Shadow
-from watcher.sqlite.whole_file import compare_file
+from watcher.sqlite.whole_file import compare_file, nothing_newer
 
 _ATTEMPTS = 3
 # So many pages are compared faster in large blocks.
@@ -262,12 +262,13 @@ class RollbackCapture:
         header = read_header(self._files)
         return self._capture_quiet(header, main, shadow, pending, can_tell=can_tell)
 
-    def _catch(self, page: int) -> None:
+    def _catch(self, pages: range) -> Mapping[int, bytes]:
         # A pass over a large file takes longer than a commit.
-        if page % _PAGES_BETWEEN == 0:
+        if pages.start // _PAGES_BETWEEN != pages.stop // _PAGES_BETWEEN:
             self._looks.touched()
             if self._journals.broken is not None:
                 raise NotQuiet("changed")
+        return nothing_newer(pages)
 
     def _start(self, header: DatabaseHeader) -> _Settled:
         """Finds out where the count stands before the file is read."""
@@ -355,7 +356,7 @@ class RollbackCapture:
         page_count = header.page_count or -(-main.size // header.page_size)
         pending.begin(header.page_size)
         pending.page_count = page_count
-        compare_file(self._files.main, page_count, shadow, pending, lambda _page: None)
+        compare_file(self._files.main, page_count, shadow, pending, nothing_newer)
         self._require_untouched(header, main, can_tell=can_tell)
         self._looks.was_valid()
         mark = Mark("rollback", self._files.main.opening, header.change_counter)

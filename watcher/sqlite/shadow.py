@@ -59,6 +59,10 @@ class Shadow:
         """Reads from the copy; shorter than asked at its end."""
         return os.pread(self._file, size, offset)
 
+    def read_into(self, buffer: bytearray, offset: int) -> int:
+        """Fills a buffer from the copy; returns how many bytes there were."""
+        return os.preadv(self._file, [buffer], offset)
+
     def begin(self, page_size: int) -> None:
         """Prepares for a first copy; pages of another size are dropped."""
         if page_size != self.page_size:
@@ -157,7 +161,7 @@ class Pending:
         self._fresh: dict[int, int] = {}
         self._settled_slots = 0
         self._next_slot = 0
-        # Pages of the shadow that were read for the commit at hand.
+        # Pages of the state before that were read for the commit at hand.
         self._seen: dict[int, bytes] = {}
         # The images of a small batch, which need not be read back.
         self._held: dict[int, bytes] = {}
@@ -192,7 +196,8 @@ class Pending:
             # A new number before the first page: a note about the old pages no longer fits.
             self._number = int.from_bytes(os.urandom(8), "big")
             self._write_numbers()
-            if self._next_slot:
+            if self._next_slot * self.page_size > _HELD_BYTES:
+                # Room that a large commit took; a small one is overwritten by the next.
                 os.ftruncate(self._file, _PENDING_HEADER)
             self._held.clear()
         self._next_slot = self._settled_slots
@@ -224,19 +229,21 @@ class Pending:
 
     def read_before(self, page: int) -> bytes:
         """Reads a page of the state before the commit at hand; empty where there was none."""
+        image = self._seen.get(page)
+        if image is None:
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            image = self._seen[page] = self._find_before(page)
+        return image
+
+    def _find_before(self, page: int) -> bytes:
+        if page > self.page_count_before:
+            return b""
         slot = self._settled.get(page)
         if slot is not None:
             return self._image(slot)
-        if page > self.page_count_before:
-            return b""
-        image = self._seen.get(page)
-        if image is None:
-            size = self._shadow.page_size
-            image = self._shadow.read(size, (page - 1) * size)
-            if len(self._seen) >= _MOST_SEEN:
-                self._seen.clear()
-            self._seen[page] = image
-        return image
+        size = self._shadow.page_size
+        return self._shadow.read(size, (page - 1) * size)
 
     def read_after(self, page: int) -> bytes:
         """Reads a page of the state after the commit at hand; empty where there is none."""
@@ -258,6 +265,7 @@ class Pending:
     def settle(self) -> None:
         """Makes the commit at hand the state before the next one."""
         self._settled.update(self._fresh)
+        self._seen.clear()
         self._settled_slots = self._next_slot
         self._fresh = {}
         self._page_size_before, self._page_count_before = self.page_size, self.page_count
@@ -272,7 +280,8 @@ class Pending:
     @property
     def is_whole(self) -> bool:
         """Whether the settled pages are all there are, so that nothing of the shadow counts."""
-        return len(self._settled) == self._page_count_before
+        count = self._page_count_before
+        return sum(page <= count for page in self._settled) == count
 
     @property
     def settled_bytes(self) -> int:

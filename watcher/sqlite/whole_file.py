@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from watcher.sqlite.fileformat import normalise_first_page
 from watcher.sqlite.files import RawFile
@@ -16,12 +16,17 @@ def put_page(pending: Pending, page: int, image: bytes, page_count: int) -> None
     pending.put(page, normalise_first_page(image, page_count) if page == 1 else image)
 
 
+def nothing_newer(_pages: range) -> Mapping[int, bytes]:
+    """There is no log: the main file counts."""
+    return {}
+
+
 def compare_file(
     main: RawFile,
     page_count: int,
     shadow: Shadow,
     pending: Pending,
-    newer: Callable[[int], bytes | None],
+    newer: Callable[[range], Mapping[int, bytes]],
 ) -> None:
     """Puts each page that differs from the shadow, block by block.
 
@@ -30,37 +35,42 @@ def compare_file(
         page_count: size of the state in pages.
         shadow: what to compare with.
         pending: takes the pages.
-        newer: the page as the log has it, None where the main file counts.
+        newer: those of some pages that the log has; for all others the main file counts.
     """
     size = pending.page_size
     per_block = max(1, _BLOCK_BYTES // size)
     shares = shadow.page_size == size
+    # Filled again and again: new memory for each block would cost as much as the reading.
+    block, old = bytearray(per_block * size), bytearray(per_block * size)
     for start in range(1, page_count + 1, per_block):
         count = min(per_block, page_count - start + 1)
-        block = main.read(count * size, (start - 1) * size).ljust(count * size, b"\0")
-        block = _overlaid(block, start, count, size, page_count, newer)
-        old = shadow.read(count * size, (start - 1) * size) if shares else b""
-        if block != old:
-            for index in range(count):
-                image = block[index * size : (index + 1) * size]
-                if image != old[index * size : (index + 1) * size]:
-                    pending.put(start + index, image)
+        if count < per_block:
+            block, old = bytearray(count * size), bytearray(count * size)
+        _fill(block, main, start, size, page_count, newer(range(start, start + count)))
+        held = shadow.read_into(old, (start - 1) * size) if shares else 0
+        if held < len(old) or block != old:
+            _put_differing(pending, start, block, old[:held])
 
 
-def _overlaid(
-    block: bytes,
+def _fill(
+    block: bytearray,
+    main: RawFile,
     start: int,
-    count: int,
     size: int,
     page_count: int,
-    newer: Callable[[int], bytes | None],
-) -> bytes:
-    changed = {page: image for page in range(start, start + count) if (image := newer(page))}
-    if start == 1:
-        changed[1] = normalise_first_page(changed.get(1, block[:size]), page_count)
-    if not changed:
-        return block
-    patched = bytearray(block)
+    changed: Mapping[int, bytes],
+) -> None:
+    found = main.read_into(block, (start - 1) * size)
+    if found < len(block):
+        block[found:] = bytes(len(block) - found)
     for page, image in changed.items():
-        patched[(page - start) * size : (page - start + 1) * size] = image
-    return bytes(patched)
+        block[(page - start) * size : (page - start + 1) * size] = image
+    if start == 1:
+        block[:size] = normalise_first_page(bytes(block[:size]), page_count)
+
+
+def _put_differing(pending: Pending, start: int, block: bytearray, old: bytearray) -> None:
+    size = pending.page_size
+    for place in range(0, len(block), size):
+        if block[place : place + size] != old[place : place + size]:
+            pending.put(start + place // size, bytes(block[place : place + size]))
