@@ -98,17 +98,26 @@ class Session(Operations):
         found: Contents | None = self._read(path, contents)
         return found
 
-    def end(self, path: str) -> str:
-        """Closes all connections; returns what an integrity check said before."""
+    def end(self, path: str, spoiled: bool) -> tuple[str, bool]:
+        """Closes all connections; returns what an integrity check said then.
+
+        Args:
+            path: the database.
+            spoiled: whether it was left so that nothing can be asked of it.
+
+        Returns:
+            What was said, and whether it is left so now: without a journal a transaction that is
+            open at the end stays half written.
+        """
         self._close_fresh()
         for number in list(self._connections):
             self._close(number)
-        said = "ok"
-        if not self._spoiled and self.library == "sqlite3":
+        said, spoiled = "ok", spoiled or self._spoiled
+        if not spoiled and self.library == "sqlite3":
             with closing(sqlite3.connect(path)) as db:
                 said = db.execute("PRAGMA integrity_check").fetchone()[0]
         self._unsafe, self._spoiled, self.path, self.log = set(), False, "", []
-        return said
+        return said, spoiled
 
     def _read(self, path: str, read: Any) -> Any:
         try:

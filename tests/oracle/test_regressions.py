@@ -200,3 +200,14 @@ def test_rows_of_a_utf16_table_with_an_index_keep_their_rowids() -> None:
         ("change_schema", {"connection": 0, "operation": filled}),
         encoding="UTF-16le",
     )  # fmt: skip
+
+
+def test_a_key_that_is_the_rowid_of_a_row_without_one_is_another_row(
+    database: MakeDatabase,
+) -> None:
+    path = database(sql="CREATE TABLE t(k PRIMARY KEY DESC, v); INSERT INTO t VALUES (1, 'a')")
+    follow(
+        path,
+        sql("BEGIN", "DELETE FROM t", "INSERT INTO t VALUES (NULL, NULL)", "COMMIT"),
+        sql("UPDATE t SET k = 1"),
+    )

@@ -19,9 +19,10 @@ from watcher.sqlite.commit_reader import CommitReader
 from watcher.sqlite.fileformat import parse_header
 from watcher.sqlite.locate import Locator
 from watcher.sqlite.names import quote
+from watcher.sqlite.plan import Planned
 from watcher.sqlite.pointer_map import PointerMap
 from watcher.sqlite.schema import Schema
-from watcher.sqlite.touched import Touched
+from watcher.sqlite.touched import Touched, Unattributed
 from watcher.sqlite.whole_file import put_page
 
 SMALL = Shape(512)
@@ -83,13 +84,21 @@ class Followed:
         self.db.execute(script).fetchall()
         return self.look()
 
+    def _read(self, *, whole: bool) -> tuple[Planned, Counter[Told], dict[str, list[Part]]]:
+        with self.engine.read({}, {}, retry=False, whole=whole) as (planned, touched):
+            said = Counter(told(planned.changes(touched)))
+            assert said == Counter(told(planned.changes(None)))
+            return planned, said, _located(touched or {}, planned.watched)
+
     def look(self) -> Counter[Told]:
         """The same for a commit that was made in another way."""
         self.put()
-        with self.engine.read({}, {}, retry=False, whole=False) as (planned, touched):
-            said = Counter(told(planned.changes(touched)))
-            assert said == Counter(told(planned.changes(None)))
-            parts = _located(touched or {}, planned.watched)
+        try:
+            planned, said, parts = self._read(whole=False)
+        except Unattributed as error:
+            # As the reader does: the same commit once more, in another way.
+            self.engine.fallbacks[error.reason] += 1
+            planned, said, parts = self._read(whole=True)
         self.located = {
             name: [n for part in found for n in part.rowids] for name, found in parts.items()
         }

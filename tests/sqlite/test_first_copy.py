@@ -132,7 +132,8 @@ def test_holes_stay_holes(database: MakeDatabase, copying: Start) -> None:
     """A sparse file of a gigabyte is copied at once, and its copy takes no room on the disk."""
     path = database(sql=LARGE)
     os.truncate(path, 1 << 30)
-    data = path.read_bytes()[: 16 * MIB]
+    with path.open("rb") as file:
+        data = file.read(16 * MIB)
     made = copying(path)
     steps = 1
     while made.copy.advance() < 1.0:

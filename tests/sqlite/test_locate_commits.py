@@ -103,6 +103,8 @@ def test_another_page_size_makes_a_comparison(rows: Followed) -> None:
 
 # Many commits
 
+SOAK = (pytest.mark.soak, pytest.mark.timeout(300))
+
 # The bytes are random, as those of real content are: a free page that comes to a chain of zeros
 # with the bytes it had is not written, and then no page that was written points to the next one.
 STATEMENTS = [
@@ -130,7 +132,7 @@ STATEMENTS = [
 
 
 @pytest.mark.parametrize("shape", [*SHAPES[:4], Shape(1024, auto_vacuum=1)], ids=str)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=SOAK) for n in (1, 2))])
 def test_commits_in_batches(tmp_path: Path, shape: Shape, seed: int) -> None:
     """Whatever they do, kept one by one or many at once, none makes a comparison."""
     chance = random.Random(f"{seed}{shape}")

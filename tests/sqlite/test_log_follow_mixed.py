@@ -15,7 +15,7 @@ from tests.sqlite.logs import log_path
 from tests.sqlite.test_log_follow import SPILL, Follower
 from watcher.sqlite.captured import Discontinuity, NotQuiet
 
-EXAMPLES = int(os.environ.get("WATCHER_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("WATCHER_EXAMPLES", "40"))
 KINDS = ["PASSIVE", "FULL", "RESTART", "TRUNCATE"]
 
 steps = st.one_of(

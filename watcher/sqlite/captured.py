@@ -76,6 +76,16 @@ class Captured:
     commits: int | None = None
     place: bytes | None = None
 
+    def commits_since(self, mark: Mark | None) -> int | None:
+        """How many commits lie between an earlier state and this one, None where nothing tells.
+
+        Args:
+            mark: where the count stood then.
+        """
+        if self.commits is not None or self.mark is None:
+            return self.commits
+        return self.mark.commits_since(mark)
+
 
 class Capture(Protocol):
     """A way to look at the watched database."""

@@ -60,6 +60,7 @@ class CommitReader:
 
         Raises:
             EncodingChanged: the states cannot be read side by side.
+            Unattributed: the commit has to be read with `whole`.
             apsw.Error: SQLite cannot read the schema.
         """
         is_same, is_seen = self._look(whole=whole)
@@ -67,7 +68,7 @@ class CommitReader:
             planned = self._planned
             if planned is None or not is_same or retry or failed or planned.rows is not rows:
                 planned = self._plan(db, rows, unreadable, failed, retry=retry)
-            yield planned, self._locate(planned) if is_seen else None
+            yield planned, self._locate(planned, is_same=is_same) if is_seen else None
         if not is_same:
             # What is the state after now is the one before next time, perhaps with an equal cookie.
             self._versions.reopen()
@@ -113,12 +114,15 @@ class CommitReader:
         plan = plan_changes(db, without(old, kept), watched, frozenset(void))
         return Planned(rows, plan, schema, watched, unreadable)
 
-    def _locate(self, planned: Planned) -> dict[str, Touched] | None:
+    def _locate(self, planned: Planned, *, is_same: bool) -> dict[str, Touched] | None:
         try:
             return self._locator.locate(planned.schema.roots, planned.trees)
         except Unattributed as error:
-            self.fallbacks[error.reason] += 1
             self._locator.distrust()
+            if is_same:
+                # Nor is it certain then that the schema is the same: all from the beginning.
+                raise
+            self.fallbacks[error.reason] += 1
             return None
 
     def settle(self) -> None:

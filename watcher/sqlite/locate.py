@@ -29,6 +29,7 @@ from watcher.sqlite.touched import Forcing, Side, Touched, Unattributed, add_mov
 
 # More than these are compared as whole tables: what is remembered of each page takes memory.
 MOST_PAGES = 300_000
+_MOST_PARENTS = 16
 _COOKIE = slice(40, 44)
 
 
@@ -87,6 +88,8 @@ class Locator:
         self._changed: list[int] = []
         self._before: Ownership | None = None
         self._is_built = False
+        # Whether it is the map of a state that was kept.
+        self._is_kept = True
 
     @property
     def is_trusted(self) -> bool:
@@ -121,11 +124,14 @@ class Locator:
         if len(pages) > MOST_PAGES:
             raise Unattributed("many pages")
         before, after = pending.read_before, pending.read_after
+        if before(1)[RESERVED] != after(1)[RESERVED]:
+            raise Unattributed("page size")
         self._changed = [page for page in pages if before(page) != after(page)]
         self._roots = roots = frozenset(roots)
         layout = self._layout(before(1))
         if not self._is_built:
             self._settled_hints = {}
+            self._is_kept = False
             build(self._pointers, before, roots, layout)
             self._is_built, self._nodes = True, Nodes()
         self._before = Ownership(before, self._parents, roots, layout, self._nodes)
@@ -252,7 +258,11 @@ class Locator:
                 for below in found:
                     adopted.setdefault(below, []).append(page)
             following = next_overflow(after.read(page))
-            if 1 < following <= after.page_count:
+            # One of them is right; that so many look like it by chance is no chance.
+            if (
+                1 < following <= after.page_count
+                and len(adopted.get(following, ())) < _MOST_PARENTS
+            ):
                 adopted.setdefault(following, []).append(page)
         return adopted
 
@@ -281,9 +291,7 @@ class Locator:
         forcing = before.forcing.get(root, ()), after.forcing.get(new_root, ())
         if not old and not new and not any(forcing):
             return None
-        add_moved(old, before.read, new, after.read)
-        if len(old) + len(new) > 2 * MOST_PAGES:
-            raise Unattributed("many pages")
+        add_moved(old, before.read, new, after.read, MOST_PAGES)
         return Touched(
             layout, Side(before.read, old, forcing[0]), Side(after.read, new, forcing[1])
         )
@@ -298,6 +306,10 @@ class Locator:
                 self._hints[next_overflow(after.read(page))] = page
             else:
                 self._note_node(before, after, page, layout)
+        # In a damaged file a number can be anything.
+        beyond = [page for page in self._hints if not 0 < page <= after.page_count]
+        for page in beyond:
+            del self._hints[page]
 
     def _note_node(self, before: _State, after: _State, page: int, layout: Layout) -> None:
         below = after.pointed_to(page, layout)
@@ -322,10 +334,12 @@ class Locator:
         """Keeps what has been settled; called when it is in the history."""
         for page, parent in self._settled_hints.items():
             self._pointers.point(page, parent)
-        self._settled_hints = {}
+        self._settled_hints, self._is_kept = {}, True
 
     def forget(self) -> None:
         """Goes back to what was kept last."""
+        # A map that was built in the middle of a batch is that of no state that was kept.
+        self._is_built = self._is_built and self._is_kept
         self._settled_hints, self._hints, self._changed = {}, {}, []
         self._nodes = Nodes()
         self._before = self._nodes_after = None

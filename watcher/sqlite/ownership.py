@@ -21,9 +21,12 @@ from watcher.sqlite.btree import (
     overflow_heads,
 )
 from watcher.sqlite.pointer_map import ReadPage
+from watcher.sqlite.touched import Unattributed
 
 # Of so many interior pages the children are remembered; some hundred numbers each.
 _MOST_CHILDREN = 256
+# Longer chains of overflow pages than these are not followed back.
+_MOST_WAITING = 300_000
 
 
 class Owner(NamedTuple):
@@ -110,6 +113,8 @@ class Ownership:
             current = todo[-1]
             if not self._is_known(current):
                 waiting.add(current)
+                if len(waiting) > _MOST_WAITING:
+                    raise Unattributed("long chain")
                 candidates = self._candidates(current)
                 found = self._linked(current, candidates)
                 if found is not None:

@@ -106,10 +106,7 @@ def _walk(pointers: PointerMap, read: ReadPage, root: int) -> int:
     """Points to all pages below a root; returns how many the tree has."""
     found = 1
     for page in _interior_pages(read, root):
-        try:
-            pages = children(read(page), page)
-        except (Malformed, IndexError):
-            continue
+        pages = list(_below(read, [page]))
         pointers.point_all(pages, page)
         found += len(pages)
     return found
@@ -133,11 +130,14 @@ def _first_below(read: ReadPage, level: Sequence[int]) -> int:
 
 
 def _below(read: ReadPage, level: Sequence[int]) -> Iterator[int]:
+    most = _pages_in_file(read)
     for page in level:
         try:
-            yield from children(read(page), page)
+            found = children(read(page), page)
         except (Malformed, IndexError):
             continue
+        # In a damaged file a number can be anything.
+        yield from (child for child in found if child <= most)
 
 
 def _pages_of(read: ReadPage, root: int) -> Iterator[int]:
@@ -184,10 +184,10 @@ def point_chain(pointers: PointerMap, read: ReadPage, head: int, page: int, long
         # The latter where a broken chain goes in circles or runs into another one.
         if not current or pointers.parent(current) == before:
             return
-        pointers.point(current, before)
         image = read(current)
         if len(image) < 4:
             return
+        pointers.point(current, before)
         before, current = current, next_overflow(image)
 
 
@@ -195,8 +195,11 @@ def _free_pages(read: ReadPage) -> int:
     return int.from_bytes(read(1)[36:40], "big")
 
 
+def _pages_in_file(read: ReadPage) -> int:
+    return int.from_bytes(read(1)[28:32], "big")
+
+
 def _page_count(read: ReadPage) -> int:
-    first = read(1)
-    count = int.from_bytes(first[28:32], "big")
+    count = _pages_in_file(read)
     # The lock-byte page holds nothing.
-    return count - (count >= PENDING_BYTE // len(first) + 1)
+    return count - (count >= PENDING_BYTE // len(read(1)) + 1)

@@ -69,6 +69,8 @@ class Reader:
         self.copying: float | None = None
         # Tables SQL cannot read here, and why; they take no part until they can be read again.
         self.unreadable: dict[str, str] = {}
+        # Those before the batch at hand.
+        self._unreadable_before = self.unreadable
         # What the history says of them, None where that is not known.
         self._remembered: dict[str, str] | None = None
         self._retry_at = 0.0
@@ -204,17 +206,15 @@ class Reader:
         return captured
 
     def _is_as_before(self, captured: Captured) -> bool:
-        return (
-            self._has_begun
-            and len(self._pending) == 0
-            and captured.page_count == self._shadow.page_count
-        )
+        is_changed = len(self._pending) or captured.page_count != self._shadow.page_count
+        return self._has_begun and not is_changed
 
     def _record_batch(self, captured: Captured, *, retry: bool) -> bool:
         """Records a commit and those that wait behind it."""
         if not self._has_begun:
             return self._start(captured)
         done, grown, until = 0, False, time.monotonic() + _BATCH_SECONDS
+        self._unreadable_before = self.unreadable
         following: Captured | None = captured
         try:
             with self._history.transaction():
@@ -262,14 +262,16 @@ class Reader:
 
     def _go_back(self, done: int) -> None:
         """Forgets what was not recorded; the commits before the one that failed come first."""
-        self._history.reload()
         self._remembered = self._told = None
+        self.unreadable = self._unreadable_before
         self._pending.drop()
         self._commits.forget()
         self._capture.settle(self._recorded)
         self._mark = None if self._recorded is None else self._recorded.mark
         self._settled = False
         self._limit = done or 1
+        # Last, because it may fail itself.
+        self._history.reload()
 
     def _remedy(self, error: Exception) -> None:
         """Sees to it that the next attempt at the same commit goes another way."""
@@ -295,17 +297,12 @@ class Reader:
                 self.unreadable, self._failed, retry=retry, whole=self._compare_next
             ) as (planned, touched),
         ):
-            commits = self._count(captured)
+            commits = captured.commits_since(self._mark)
             count = self._history.append(commits, planned.changes(touched))
             if planned is not self._told:
                 self._remember_tables(planned.watched)
         self.unreadable, self._told = planned.unreadable, planned
         return count > 0
-
-    def _count(self, captured: Captured) -> int | None:
-        if captured.commits is not None or captured.mark is None:
-            return captured.commits
-        return captured.mark.commits_since(self._mark)
 
     def _start(self, captured: Captured) -> bool:
         """Begins a history with the captured state."""
@@ -317,9 +314,11 @@ class Reader:
                     self._history.start_epoch(self._reason, ())
                     self._remember_tables(without(schema, unreadable))
                     self._settle(captured)
-                    self.unreadable = unreadable
+                    self._unreadable_before, self.unreadable = self.unreadable, unreadable
                     self._remember_state(captured)
+                    self._history.remember("pointers", 0)
         except DatabaseUnavailable as error:
+            self._commits.forget()
             self._failure, self._settled = error.detail, True
             raise
         except BaseException:
@@ -377,7 +376,8 @@ class Reader:
         with self._history.transaction():
             self._history.remember_tables(kept)
             self._history.remember("unreadable", json.dumps(unreadable))
-        self.unreadable, self._told = unreadable, None
+        self.unreadable = self._remembered = unreadable
+        self._told = None
         self._commits.forget()
 
     def made(self, tables: Iterable[str]) -> list[SchemaChange]:

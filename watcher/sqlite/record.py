@@ -11,6 +11,8 @@ from watcher.changes import InvalidText, Value
 from watcher.sqlite.btree import Layout, Malformed, cell_of, next_overflow, varint
 from watcher.sqlite.pointer_map import ReadPage
 
+# SQLite stores no longer row (SQLITE_MAX_LENGTH).
+_MOST_BYTES = (1 << 31) - 1
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
 
@@ -27,11 +29,14 @@ def payload_of(data: bytes, kind: int, layout: Layout, read: ReadPage) -> bytes:
         Malformed: the chain of overflow pages ends too early.
     """
     cell = cell_of(data, kind, layout)
+    if cell.payload > _MOST_BYTES:
+        raise Malformed(0)
     local = layout.local_bytes(kind, cell.payload)
     parts, missing = [data[cell.start : cell.start + local]], cell.payload - local
-    page = cell.overflow
+    page, seen = cell.overflow, set[int]()
     while missing > 0:
-        image = read(page) if page else b""
+        image = read(page) if page and page not in seen else b""
+        seen.add(page)
         if len(image) < layout.usable:
             raise Malformed(page)
         parts.append(image[4 : min(layout.usable, 4 + missing)])
@@ -53,6 +58,8 @@ def leading_values(record: bytes, count: int, encoding: str) -> list[Value]:
     """
     try:
         end, place = varint(record, 0)
+        if end > len(record):
+            raise Malformed(0)
         body = end
         values: list[Value] = []
         while len(values) < count:
@@ -95,5 +102,7 @@ def _text(data: bytes, encoding: str) -> Value:
     except UnicodeDecodeError:
         if encoding == "utf-8":
             return InvalidText(data)
+        if len(data) % 2:
+            raise Malformed(0) from None
         text = data.decode(encoding, "surrogatepass")
         return InvalidText(text.encode("utf-8", "surrogatepass"))

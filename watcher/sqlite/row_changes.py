@@ -47,21 +47,25 @@ class _Known(NamedTuple):
     known: _Row
     row: Row
 
+    def is_known_as(self, other: _Known) -> bool:
+        """Tells whether another row is known in the same way by the same values."""
+        return self.identity == other.identity and _is_same(self.known, other.known)
+
 
 def can_follow(pair: Comparison) -> bool:
     """Tells whether equal cells of the two versions of a table are equal rows.
 
-    They are where the columns are the same, or only new ones with a constant were added at the end.
+    They are where the columns are the same but for their names. A column that was added holds its
+    default in rows nobody wrote, and only SQLite can tell what that is.
     """
     old, new = pair.old, pair.new
     if old.sql == new.sql and old.columns == new.columns:
         return _addressable(new)
     if any(column.generated for column in (*old.columns, *new.columns)):
         return False
-    names = tuple(column.name for column in old.columns)
-    carried = pair.carried[: len(names)] == names
-    added = all(source is None for source in pair.carried[len(names) :])
-    return carried and added and old.key == new.key and _addressable(old) and _addressable(new)
+    nameless = [[column._replace(name="") for column in table.columns] for table in (old, new)]
+    carried = pair.carried == tuple(column.name for column in old.columns)
+    return carried and nameless[0] == nameless[1] and _addressable(old) and _addressable(new)
 
 
 def _addressable(table: TableSchema) -> bool:
@@ -83,11 +87,6 @@ class RowChanges:
         self._pair = pair
         self._table = pair.new
         self._columns = tuple(pair.names)
-        self._defaults = tuple(
-            value
-            for source, value in zip(pair.carried, pair.defaults, strict=True)
-            if source is None
-        )
         self._by_rowid = not self._table.without_rowid and (
             not self._table.key or self._table.rowid_is_key
         )
@@ -146,8 +145,6 @@ class RowChanges:
         else:
             before = self._old_range.all(run[0], run[-1])
             after = self._new_range.all(run[0], run[-1])
-        if self._defaults:
-            before = [(*row[:-1], *self._defaults, row[-1]) for row in before]
         if len(before) == len(after) == len(run):
             return zip(before, after, strict=True)
         if not before:
@@ -157,7 +154,7 @@ class RowChanges:
     def _same_key(self, before: _Row | None, after: _Row | None) -> Iterator[Change]:
         old = None if before is None else self._known("old", before[-1])
         new = None if after is None else self._known("new", after[-1])
-        if old is not None and new is not None and _is_same(old.known, new.known):
+        if old is not None and new is not None and old.is_known_as(new):
             identity = self._pair.new.identities[new.identity]
             yield from update(self._pair, identity, old.known, old.row, new.known, new.row)
             return

@@ -64,23 +64,40 @@ class Touched:
     after: Side
 
 
-def add_moved(old: set[int], read_before: ReadPage, new: set[int], read_after: ReadPage) -> None:
-    """Adds the pages below changed interior pages that are in one state's tree only."""
-    below_old, below_new = _below(old, read_before), _below(new, read_after)
+def add_moved(
+    old: set[int], read_before: ReadPage, new: set[int], read_after: ReadPage, most: int
+) -> None:
+    """Adds the pages below changed interior pages that are in one state's tree only.
+
+    Args:
+        old: pages of the tree before; more are added.
+        read_before: reads a page of the state before.
+        new: pages of the tree after; more are added.
+        read_after: reads a page of the state after.
+        most: so many pages are remembered.
+
+    Raises:
+        Unattributed: there are more.
+    """
+    below_old, below_new = _below(old, read_before, most), _below(new, read_after, most)
     while True:
         left, joined = below_old - below_new - old, below_new - below_old - new
         if not left and not joined:
             return
         old |= left
         new |= joined
-        below_old |= _below(left, read_before)
-        below_new |= _below(joined, read_after)
+        below_old |= _below(left, read_before, most)
+        below_new |= _below(joined, read_after, most)
+        if max(len(old), len(new), len(below_old), len(below_new)) > most:
+            raise Unattributed("many pages")
 
 
-def _below(pages: Iterable[int], read: ReadPage) -> set[int]:
+def _below(pages: Iterable[int], read: ReadPage, most: int) -> set[int]:
     found: set[int] = set()
     for page in pages:
         image = read(page)
         if is_interior(image, page):
             found.update(children(image, page))
+            if len(found) > most:
+                raise Unattributed("many pages")
     return found

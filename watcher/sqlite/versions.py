@@ -92,6 +92,7 @@ class Versions:
         opened = self._opened.get(names)
         if opened is None or opened[0] != states:
             if opened is not None:
+                del self._opened[names]
                 opened[1].close()
             db, rows = open_attached({name: self._uri(name) for name in names}, encoding)
             opened = self._opened[names] = (states, db, rows)
