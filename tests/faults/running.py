@@ -86,6 +86,12 @@ class Running:
             lambda: self.fatal is not None or [s.state for s in self.statuses[-1:]] == ["ok"]
         )
 
+    async def until_ok_or_dead(self) -> None:
+        """Waits until it says that all is well, or is gone without a word."""
+        assert self._task is not None
+        task = self._task
+        await self._until(lambda: task.done() or [s.state for s in self.statuses[-1:]] == ["ok"])
+
     async def until_said(self, state: str) -> None:
         """Waits until it has said once that the file is in a state."""
         await self._until(lambda: any(status.state == state for status in self.statuses))

@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import MakeDatabase
 from tests.faults.caught import Follower, following
+from tests.faults.combinations import combined
 from tests.faults.conftest import StartProgram
 from tests.faults.program import Program
 from tests.oracle.contents import contents_of_file
@@ -71,8 +72,9 @@ def writer(program: StartProgram, path: Path, *pragmas: str) -> Program:
     return started
 
 
-@pytest.mark.parametrize("synchronous", ["off", "normal", "full", "extra"])
-@pytest.mark.parametrize("name", COMMITS)
+@pytest.mark.parametrize(
+    ("name", "synchronous"), combined([*COMMITS], ["off", "normal", "full", "extra"])
+)
 def test_a_deleted_journal_names_the_pages(
     name: str, synchronous: str, database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:
@@ -91,8 +93,9 @@ def test_a_deleted_journal_names_the_pages(
     assert contents_of_file(state / "shadow.db") == contents_of_file(path)
 
 
-@pytest.mark.parametrize("auto_vacuum", ["none", "full", "incremental"])
-@pytest.mark.parametrize("name", AFTER_FREEING)
+@pytest.mark.parametrize(
+    ("name", "auto_vacuum"), combined([*AFTER_FREEING], ["none", "full", "incremental"])
+)
 @pytest.mark.parametrize("together", [True, False], ids=["in one look", "in two looks"])
 def test_free_pages_that_come_into_use(
     *,
@@ -282,8 +285,7 @@ def test_a_look_beside_a_transaction_that_writes(
     following(path, state, scenario)
 
 
-@pytest.mark.parametrize("synchronous", ["off", "full"])
-@pytest.mark.parametrize("name", COMMITS)
+@pytest.mark.parametrize(("name", "synchronous"), combined([*COMMITS], ["off", "full"]))
 def test_a_journal_that_persists(
     name: str, synchronous: str, database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:
@@ -628,6 +630,9 @@ def test_steady_writes_are_kept_up_with(
     assert contents_of_file(state / "shadow.db") == contents_of_file(path)
 
 
+SEEDS = [pytest.param(seed, marks=() if seed < 5 else pytest.mark.soak) for seed in range(12)]
+
+
 def random_statement(chance: random.Random) -> str:
     low = chance.randrange(2000)
     return chance.choice(
@@ -655,7 +660,7 @@ def run_what_can_be(app: Program, statement: str) -> None:
     app.run(statement)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_commits(
     seed: int, database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:

@@ -6,38 +6,29 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import ITEMS, MakeDatabase, StartServer, Write
 from tests.faults.client import Client
+from tests.faults.combinations import combined
 from tests.faults.conftest import StartProgram
 from tests.faults.running import Running
-from tests.faults.test_every_write import check_chain, killed_at, run_reader
+from tests.faults.standstill import stopped
+from tests.faults.system_calls import killing, refusing
+from tests.faults.test_every_write import check_chain, run_reader
 from tests.faults.visitor import Visitor, resets
 from tests.faults.watched import Watched
 from tests.oracle.contents import contents_of_file, integrity
-from tests.served import Served
+from tests.served import Served, reader_of
 from watcher import Change
 
-MODES = pytest.mark.parametrize("mode", ["delete", "wal"])
-
-
-def refused(strace: Path, calls: str, error: str, when: str) -> tuple[str, ...]:
-    """What to put before a command to have some of its system calls fail.
-
-    Args:
-        strace: the program that does it.
-        calls: names of the calls.
-        error: what they fail with.
-        when: which of them, counted for each name: `3`, `3+` or `3..5`.
-    """
-    inject = f"inject={calls}:error={error}:when={when}"
-    return (str(strace), "-f", "-qq", "-o", os.devnull, "-e", f"trace={calls}", "-e", inject)
+MODE = ["delete", "wal"]
+MODES = pytest.mark.parametrize("mode", MODE)
 
 
 # Writes that fail
@@ -46,26 +37,33 @@ def refused(strace: Path, calls: str, error: str, when: str) -> tuple[str, ...]:
 @pytest.mark.fault("P4")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("call", "error"),
+    ("call", "error", "apart"),
     [
-        ("pwrite64", "EIO"),
-        ("ftruncate", "EIO"),
-        pytest.param("pwrite64", "ENOSPC", marks=pytest.mark.soak),
-        pytest.param("pwrite64", "EDQUOT", marks=pytest.mark.soak),
-        pytest.param("ftruncate", "ENOSPC", marks=pytest.mark.soak),
+        ("pwrite64", "EIO", 5),
+        ("ftruncate", "EIO", 3),
+        pytest.param("pwrite64", "EIO", 1, marks=pytest.mark.soak),
+        pytest.param("pwrite64", "ENOSPC", 3, marks=pytest.mark.soak),
+        pytest.param("pwrite64", "EDQUOT", 3, marks=pytest.mark.soak),
+        pytest.param("ftruncate", "ENOSPC", 1, marks=pytest.mark.soak),
     ],
 )
 def test_a_write_of_the_state_that_fails_is_said_and_made_good(
-    call: str, error: str, strace: Path, database: MakeDatabase, state: Path, write: Write
+    call: str,
+    error: str,
+    apart: int,
+    strace: Path,
+    database: MakeDatabase,
+    state: Path,
+    write: Write,
 ) -> None:
     """Whichever write it is: nothing half is published, and it goes on in the same epoch."""
     path = database()
     said = 0
     with Visitor(path, state) as client:
         client.visit()
-        for number in range(1, 26 if call == "pwrite64" else 7, 3):
+        for number in range(1, 26 if call == "pwrite64" else 7, apart):
             write(path, f"UPDATE items SET value='{number}' WHERE id=1")
-            before = refused(strace, call, error, f"{number}..{number + 2}")
+            before = refusing(strace, call, error, f"{number}..{number + 2}")
             said += asyncio.run(says_no_state(path, state, before))
             received = client.visit()
             assert resets(received) == []
@@ -99,7 +97,7 @@ def test_a_sync_that_fails_is_no_clean_end(
         client.visit()
         for number in range(1, 7):
             write(path, f"UPDATE items SET value='{number}' WHERE id=1")
-            before = refused(strace, "fsync,fdatasync", "EIO", f"{number}+")
+            before = refusing(strace, "fsync,fdatasync", "EIO", f"{number}+")
             asyncio.run(says_no_state(path, state, before))
             values = [(c.after or {})["value"] for c in rows(client.visit())]
             assert values == [str(number)]
@@ -135,28 +133,17 @@ def test_a_history_that_another_program_holds_is_waited_for(
 # Processes that stand still
 
 
-@contextmanager
-def stopped(pids: Sequence[int]) -> Iterator[None]:
-    """Stops processes for a while."""
-    with ExitStack() as stack:
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-            stack.callback(os.kill, pid, signal.SIGCONT)
-        yield
-
-
 def processes(served: Served) -> dict[str, int]:
     """The process ids of a server and its reader."""
-    server = served.process.pid
-    (reader,) = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    return {"server": server, "reader": int(reader)}
+    return {"server": served.process.pid, "reader": reader_of(served.process)}
 
 
 @pytest.mark.fault("P8")
-@pytest.mark.parametrize("names", [["reader"], ["server"], ["server", "reader"]], ids=" and ".join)
-@MODES
+@pytest.mark.parametrize(
+    ("names", "mode"), combined(["reader", "server", "server and reader"], MODE)
+)
 def test_processes_that_were_stopped_catch_up_once(
-    names: list[str],
+    names: str,
     mode: str,
     serve: StartServer,
     database: MakeDatabase,
@@ -175,7 +162,7 @@ def test_processes_that_were_stopped_catch_up_once(
         for _ in range(2):
             before = len(client.received)
             pids = processes(served)
-            with stopped([pids[name] for name in names]):
+            with stopped(*(pids[name] for name in names.split(" and "))):
                 assert writer.commit_many(300) == []
             client.receive_until_equal(contents_of_file(path))
             told = client.received[before:]
@@ -192,15 +179,11 @@ def test_processes_that_were_stopped_catch_up_once(
 
 @pytest.mark.fault("P9")
 @pytest.mark.parametrize(
-    ("call", "error"),
-    [("inotify_init1", "EMFILE"), ("inotify_add_watch", "ENOSPC")],
-    ids=["no instances left", "no watches left"],
+    ("call", "mode"), combined(["inotify_init1=EMFILE", "inotify_add_watch=ENOSPC"], MODE)
 )
-@MODES
 def test_without_events_the_poll_still_finds_it(
-    mode: str,
     call: str,
-    error: str,
+    mode: str,
     strace: Path,
     database: MakeDatabase,
     state: Path,
@@ -209,12 +192,13 @@ def test_without_events_the_poll_still_finds_it(
 ) -> None:
     """The machine gives no more of them: it is logged, and every change comes all the same."""
     path = database(mode=mode)
+    name, _, error = call.partition("=")
 
     async def run() -> None:
-        async with Running(path, state, refused(strace, call, error, "1+")) as reader:
+        async with Running(path, state, refusing(strace, name, error, "1+")) as reader:
             await reader.until("ok")
             writer = program(path)
-            for count in range(1, 4):
+            for count in (1, 2):
                 writer.run(f"UPDATE items SET value='{count}' WHERE id=1")
                 await reader.until_changesets(count)
 
@@ -238,7 +222,7 @@ def test_a_commit_whose_event_was_dropped_is_found(
             await watched.begun()
             pid = watched.reader_pid
             assert pid is not None
-            with stopped([pid]):
+            with stopped(pid):
                 # Equal events in a row are one, so two files take turns.
                 files = [os.open(path.parent / name, os.O_RDWR | os.O_CREAT) for name in "pq"]
                 for number in range(limit + 100):
@@ -263,9 +247,11 @@ INSERT INTO items SELECT i, 'many', hex(zeroblob(50)) FROM n;
 """
 FAR = "INSERT INTO items(name, value) SELECT name, value FROM items WHERE id<200"
 # At which write the first reader dies: before the changeset is recorded, and after it, when the
-# copy is being brought up to date. Then what happens at every write of the next one.
-FAULTS = [
-    pytest.param(first, second, marks=() if (first, second) == (14, "KILL") else pytest.mark.soak)
+# copy is being brought up to date. Then what happens at a write of the next one, and how many lie
+# between two that are tried.
+FAULTS: list[Any] = [(14, "KILL", 3)]
+FAULTS += [
+    pytest.param(first, second, 1, marks=pytest.mark.soak)
     for first in (3, 8, 14, 20)
     for second in ("KILL", "EIO", "ENOSPC")
 ]
@@ -273,10 +259,11 @@ FAULTS = [
 
 @pytest.mark.fault("P11", "P1")
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("first", "second"), FAULTS)
+@pytest.mark.parametrize(("first", "second", "apart"), FAULTS)
 def test_a_fault_at_any_write_of_a_recovery_is_made_good(
     first: int,
     second: str,
+    apart: int,
     strace: Path,
     database: MakeDatabase,
     state: Path,
@@ -287,17 +274,17 @@ def test_a_fault_at_any_write_of_a_recovery_is_made_good(
     writer = program(path)
     with Visitor(path, state) as client:
         client.visit()
-        survived, number = False, 0
+        survived, number = False, 1 - apart
         while not survived:
-            number += 1
+            number += apart
             writer.run("BEGIN", f"UPDATE items SET value='{number}' WHERE id=1", FAR)
             writer.run("DELETE FROM items WHERE id>400", "COMMIT")
-            asyncio.run(run_reader(path, state, killed_at(strace, "pwrite64", first)))
+            asyncio.run(run_reader(path, state, killing(strace, "pwrite64", first)))
             if second == "KILL":
-                before = killed_at(strace, "pwrite64", number)
+                before = killing(strace, "pwrite64", number)
                 survived = asyncio.run(run_reader(path, state, before))
             else:
-                before = refused(strace, "pwrite64", second, str(number))
+                before = refusing(strace, "pwrite64", second, str(number))
                 survived = not asyncio.run(says_no_state(path, state, before)) or number > 40
         assert number > 3
         writer.run("UPDATE items SET value='last' WHERE id=1")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from tests.conftest import ITEMS, MakeDatabase
 from tests.faults.conftest import StartProgram
 from tests.faults.following import POLLS, follow
+from tests.faults.mounts import mounted
 from tests.faults.watched import PATIENCE, Watched
 from watcher.errors import StateUnavailable
 from watcher.hub import Hub
@@ -33,19 +33,9 @@ ROOMS += [(65536, 200_000, free) for free in (100, 300, 600)]
 def volume(tmp_path: Path) -> Iterator[Path]:
     """A volume of 4 MiB that can be filled."""
     path = tmp_path / "volume"
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(path)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        pytest.skip(f"a small volume cannot be mounted here: {error}")
-    if mounted.returncode != 0:
-        # A container may not mount even where it has root; the test with a limit stands in.
-        pytest.skip(f"a small volume cannot be mounted here: {mounted.stderr.strip()}")
-    try:
+    # Where this is not possible, the test with a limit stands in.
+    with mounted(path, ["-t", "tmpfs", "-o", "size=4m", "tmpfs"]):
         yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 @pytest.mark.fault("P4")

@@ -22,6 +22,7 @@ from websockets.sync.client import connect
 from tests.conftest import StartServer, Write
 from tests.core.listener import Listener, body, types, until
 from tests.faults.conftest import StartProgram
+from tests.faults.standstill import stopped
 from tests.faults.watched import PATIENCE
 from tests.served import Lines, Served, environment, reader_of
 from watcher.changes import Change
@@ -183,8 +184,12 @@ def test_questions_are_answered_meanwhile(large: Path, state: Path) -> None:
 
     async def live() -> None:
         async with Hub(large, state=state) as hub, asyncio.timeout(PATIENCE):
+            with stopped(hub.reader_pid):
+                asked = asyncio.create_task(hub.rows("items"))
+                # It is on its way before the copy goes on.
+                await asyncio.sleep(0)
             with pytest.raises(ReaderStopped, match="first copy"):
-                await hub.rows("items")
+                await asked
             assert hub.status.progress is not None
             await hub.started()
             page = await hub.rows("items", limit=2)

@@ -14,7 +14,7 @@ from tests.conftest import MakeDatabase, StartServer, Write
 from tests.faults.client import Client
 from tests.faults.visitor import Visitor, resets
 from tests.oracle.contents import contents_of_file
-from tests.served import Served
+from tests.served import Served, reader_of
 from watcher import Change
 
 # Several pages of rows, so that there is something to damage.
@@ -27,16 +27,9 @@ INSERT INTO items SELECT i, 'a row of the table', '123' FROM n;
 Damage = Callable[[Path], None]
 
 
-def reader_of(served: Served) -> int:
-    """Process id of a server's reader."""
-    server = served.process.pid
-    (reader,) = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    return int(reader)
-
-
 def crash(served: Served) -> None:
     """Ends a server and its reader at once; neither tidies up."""
-    reader = reader_of(served)
+    reader = reader_of(served.process)
     # Lest it starts another reader.
     os.kill(served.process.pid, signal.SIGSTOP)
     os.kill(reader, signal.SIGKILL)

@@ -107,7 +107,7 @@ def test_on_a_network_file_system_it_polls_and_says_so(
             status = await reader.until("ok")
             assert "network file system (nfs4)" in status.detail
             writer = program(path)
-            for number in range(3):
+            for number in range(2):
                 writer.run(f"UPDATE items SET value='{number}' WHERE id=1")
                 await reader.until_changesets(number + 1)
         assert (state / "copy.db").exists(), "it was not read through a connection"

@@ -15,12 +15,14 @@ import pytest
 from tests.conftest import ITEMS, MakeDatabase, StartServer, Write
 from tests.faults import dying_reader
 from tests.faults.client import Client
+from tests.faults.combinations import combined
 from tests.faults.conftest import StartProgram
 from tests.faults.following import POLLS
 from tests.faults.returning import Left, Returning
+from tests.faults.standstill import stopped
 from tests.faults.watched import Watched, ended
 from tests.oracle.contents import contents_of_file, integrity
-from tests.served import ROOT, Served, environment
+from tests.served import ROOT, environment, reader_of
 from watcher import ResetReason
 from watcher.changes import Change
 from watcher.errors import StateUnavailable
@@ -119,8 +121,8 @@ def test_a_reader_killed_in_a_stream_of_commits_loses_and_repeats_none(
         async with Watched(path, state, poll=poll) as watched:
             await watched.begun()
             writer = program(path)
-            for _ in range(4):
-                commits = asyncio.create_task(asyncio.to_thread(writer.commit_many, 500))
+            for _ in range(3):
+                commits = asyncio.create_task(asyncio.to_thread(writer.commit_many, 400))
                 await watched.until_rows(len(watched.rows()) + 1)
                 await kill_reader(watched)
                 assert await commits == []
@@ -233,12 +235,12 @@ def count(rows: list[Change]) -> dict[str, int]:
 
 
 @pytest.mark.fault("P1")
-@pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS.keys())
-@pytest.mark.parametrize("moved_on", [False, True], ids=["", "the file moves on"])
+@pytest.mark.parametrize(("when", "then"), combined([*DEATHS], ["", "the file moves on"]))
 def test_a_crash_within_a_step_is_made_good(
-    moved_on: bool, death: tuple[str, int], database: MakeDatabase, state: Path, write: Write
+    when: str, then: str, database: MakeDatabase, state: Path, write: Write
 ) -> None:
     """Whatever call was the last: each change comes once, and the content is right."""
+    death, moved_on = DEATHS[when], bool(then)
     path = database(sql=MANY)
     left = leave(path, state, "UPDATE items SET value='seen' WHERE id=400", write)
     write(path, OFFLINE)
@@ -288,15 +290,11 @@ def test_a_stopped_reader_catches_up(
             writer.run("UPDATE items SET value='before' WHERE id=1")
             await watched.caught_up()
             pid = watched.reader_pid
-            assert pid is not None
-            os.kill(pid, signal.SIGSTOP)
-            try:
+            with stopped(pid):
                 for kind in ("TRUNCATE", "RESTART", "PASSIVE"):
                     assert await asyncio.to_thread(writer.commit_many, 200) == []
                     writer.run(f"PRAGMA wal_checkpoint({kind})")
                 assert len(watched.rows()) == 1
-            finally:
-                os.kill(pid, signal.SIGCONT)
             await watched.caught_up()
             assert watched.reader_pid == pid
             (_, changeset) = watched.live()
@@ -309,17 +307,10 @@ def test_a_stopped_reader_catches_up(
 # The server is killed, stopped, started twice
 
 
-def reader_of(served: Served) -> int:
-    """The process id of a server's reader."""
-    children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text()
-    (pid,) = map(int, children.split())
-    return pid
-
-
 def test_the_reader_of_a_killed_server_ends(database: MakeDatabase, serve: StartServer) -> None:
     """No reader outlives its server."""
     served = serve(database())
-    reader_has_ended = ended(reader_of(served))
+    reader_has_ended = ended(reader_of(served.process))
     served.kill()
     assert reader_has_ended()
 
@@ -336,7 +327,7 @@ def test_both_processes_killed_at_once_lose_nothing(
         client.receive_until_equal(contents_of_file(path))
         for number in range(3):
             write(path, f"UPDATE items SET value='{number}' WHERE id=1")
-            os.kill(reader_of(served), signal.SIGKILL)
+            os.kill(reader_of(served.process), signal.SIGKILL)
             served.kill()
             client.receive_until_closed()
             write(path, f"UPDATE items SET value='offline {number}' WHERE id=2")

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ITEMS, MakeDatabase, Write
+from tests.faults.combinations import combined
 from tests.faults.conftest import StartProgram
 from tests.faults.following import POLLS, follow
 from tests.faults.watched import Watched
 from watcher import SchemaChange
 
-MODES = pytest.mark.parametrize("mode", ["delete", "wal"])
+MODE = ["delete", "wal"]
+MODES = pytest.mark.parametrize("mode", MODE)
 MANY = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<2000)"
 LOOSE = "CREATE TABLE loose(x); INSERT INTO loose VALUES ('a'), ('b'), ('c'), ('d')"
 
@@ -119,17 +121,12 @@ SCHEMAS: dict[str, tuple[str, list[str]]] = {
 
 
 @pytest.mark.fault("D19")
-@MODES
-@pytest.mark.parametrize(("sql", "operations"), SCHEMAS.values(), ids=SCHEMAS.keys())
+@pytest.mark.parametrize(("kind", "mode"), combined([*SCHEMAS], MODE))
 def test_a_schema_change_comes_before_the_rows_that_need_it(
-    sql: str,
-    operations: list[str],
-    mode: str,
-    database: MakeDatabase,
-    state: Path,
-    program: StartProgram,
+    kind: str, mode: str, database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:
     """One commit is one changeset: what became of the tables, then what became of the rows."""
+    sql, operations = SCHEMAS[kind]
     path = database(mode=mode)
     writer = program(path)
 
@@ -164,9 +161,10 @@ def write_in_place(path: Path, row: int, offset: int) -> None:
 
 @pytest.mark.fault("D25")
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="sqlite3 opens no blobs before Python 3.11")
-@MODES
-@pytest.mark.parametrize("page_size", [512, 4096, 65536])
-@pytest.mark.parametrize("offset", [0, 3000, SIZE // 2, SIZE - 4])
+@pytest.mark.parametrize(
+    ("offset", "page_size", "mode"),
+    combined([0, 3000, SIZE // 2, SIZE - 4], [512, 4096, 65536], MODE),
+)
 def test_an_incremental_write_is_seen(
     offset: int, page_size: int, mode: str, database: MakeDatabase, state: Path
 ) -> None:

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ITEMS, MakeDatabase, Write
+from tests.faults.combinations import combined
 from tests.faults.conftest import StartProgram
 from tests.faults.following import follow
 from tests.faults.watched import Watched
 from tests.oracle.contents import contents_of_file, integrity
 from watcher.changes import InvalidText, Value
 
-MODES = pytest.mark.parametrize("mode", ["delete", "wal"])
+MODE = ["delete", "wal"]
+MODES = pytest.mark.parametrize("mode", MODE)
 
 # What is done to a table, each step a commit; and which changes of rows come of it.
 Steps = Sequence[tuple[str, list[str]]]
@@ -65,12 +67,12 @@ KEYLESS: dict[str, tuple[str, Steps]] = {
 
 
 @pytest.mark.fault("D21")
-@MODES
-@pytest.mark.parametrize(("sql", "steps"), KEYLESS.values(), ids=KEYLESS.keys())
+@pytest.mark.parametrize(("kind", "mode"), combined([*KEYLESS], MODE))
 def test_rows_are_told_apart(
-    sql: str, steps: Steps, mode: str, database: MakeDatabase, state: Path, write: Write
+    kind: str, mode: str, database: MakeDatabase, state: Path, write: Write
 ) -> None:
     """By their declared key where it is not NULL, else by their rowid; equal rows too."""
+    sql, steps = KEYLESS[kind]
     take_steps(database(mode=mode, sql=sql), state, write, steps)
 
 
@@ -159,12 +161,12 @@ KINDS: dict[str, tuple[str, Steps]] = {
 
 
 @pytest.mark.fault("D22")
-@MODES
-@pytest.mark.parametrize(("sql", "steps"), KINDS.values(), ids=KINDS.keys())
+@pytest.mark.parametrize(("kind", "mode"), combined([*KINDS], MODE))
 def test_every_kind_of_table_has_its_place(
-    sql: str, steps: Steps, mode: str, database: MakeDatabase, state: Path, write: Write
+    kind: str, mode: str, database: MakeDatabase, state: Path, write: Write
 ) -> None:
     """Ordinary tables are followed whatever their form; what is none disturbs them nowhere."""
+    sql, steps = KINDS[kind]
     take_steps(database(mode=mode, sql=sql), state, write, steps)
 
 
@@ -194,8 +196,9 @@ VALUES: list[tuple[str, Value]] = [
 
 
 @pytest.mark.fault("D23")
-@MODES
-@pytest.mark.parametrize("collate", ["", "COLLATE NOCASE", "COLLATE RTRIM"])
+@pytest.mark.parametrize(
+    ("collate", "mode"), combined(["", "COLLATE NOCASE", "COLLATE RTRIM"], MODE)
+)
 def test_every_change_of_a_value_is_seen_exactly(
     collate: str, mode: str, database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:
@@ -255,19 +258,11 @@ def run_suite(path: Path, state: Path, program: StartProgram) -> None:
     follow(path, state, steps)
 
 
-# Each size once, the smallest and the largest twice; the rest of the pairs when soaking.
-QUICK = {(512, 0), (512, 1), (1024, 2), (2048, 0), (4096, 1), (8192, 2), (16384, 0), (32768, 1)}
-QUICK |= {(65536, 0), (65536, 1)}
-FORMS = [
-    pytest.param(size, vacuum, marks=() if (size, vacuum) in QUICK else pytest.mark.soak)
-    for size in (2**n for n in range(9, 17))
-    for vacuum in (0, 1, 2)
-]
+SIZES = [2**n for n in range(9, 17)]
 
 
 @pytest.mark.fault("D27")
-@MODES
-@pytest.mark.parametrize(("page_size", "vacuum"), FORMS)
+@pytest.mark.parametrize(("page_size", "vacuum", "mode"), combined(SIZES, [0, 1, 2], MODE))
 def test_every_page_size(
     page_size: int,
     vacuum: int,
@@ -284,8 +279,7 @@ def test_every_page_size(
 
 
 @pytest.mark.fault("D27")
-@MODES
-@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+@pytest.mark.parametrize(("encoding", "mode"), combined(["UTF-16le", "UTF-16be"], MODE))
 def test_every_encoding(
     encoding: str, mode: str, database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:
@@ -296,11 +290,11 @@ def test_every_encoding(
 
 
 @pytest.mark.fault("D27")
-@MODES
-@pytest.mark.parametrize(("page_size", "reserved"), [(512, 32), (4096, 8), (65536, 32)])
+@pytest.mark.parametrize(
+    ("form", "mode"), combined([(512, 32), (4096, 8), (65536, 32)], MODE), ids=str
+)
 def test_bytes_reserved_at_the_end_of_each_page(
-    page_size: int,
-    reserved: int,
+    form: tuple[int, int],
     mode: str,
     tmp_path: Path,
     state: Path,
@@ -309,6 +303,7 @@ def test_bytes_reserved_at_the_end_of_each_page(
 ) -> None:
     """As extensions for checksums or encryption leave them: no row lies there."""
     path = tmp_path / "app.db"
+    page_size, reserved = form
     script = f".filectrl reserve_bytes {reserved}\nPRAGMA page_size={page_size};\nVACUUM;\n"
     subprocess.run(
         [sqlite3_shell, path],

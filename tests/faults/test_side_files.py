@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,9 @@ import pytest
 from tests.conftest import MakeDatabase
 from tests.faults.conftest import StartProgram
 from tests.faults.following import follow
+from tests.faults.mounts import mounted
 from tests.faults.running import Running
+from tests.faults.system_calls import refusing
 from tests.faults.watched import Watched
 
 
@@ -57,8 +57,7 @@ def test_a_file_that_cannot_be_opened_for_a_while_is_tried_again(
             await reader.until("ok")
 
     async def again() -> None:
-        refused = [str(strace), "-f", "-qq", "-o", os.devnull, f"-P{path}{side}"]
-        refused += ["-e", "trace=openat", "-e", "inject=openat:error=EACCES:when=1..3"]
+        refused = refusing(strace, "openat", "EACCES", "1..2", f"{path}{side}")
         async with Running(path, state, refused) as reader:
             await reader.until_said("unreadable")
             await reader.until("ok")
@@ -73,22 +72,9 @@ def test_a_file_that_cannot_be_opened_for_a_while_is_tried_again(
 def read_only(tmp_path: Path) -> Iterator[Path]:
     """A directory that is mounted twice: `data` inside it can be written, this one cannot."""
     path, data = tmp_path / "read-only", tmp_path / "data"
-    path.mkdir()
     data.mkdir()
-    for command in (["--bind", str(data), str(path)], ["-o", "remount,bind,ro", str(path)]):
-        try:
-            mounted = subprocess.run(
-                ["mount", *command], capture_output=True, text=True, check=False
-            )
-        except FileNotFoundError as error:
-            pytest.skip(f"nothing can be mounted here: {error}")
-        if mounted.returncode != 0:
-            # A container may not mount even where it has root.
-            pytest.skip(f"nothing can be mounted here: {mounted.stderr.strip()}")
-    try:
+    with mounted(path, ["--bind", str(data)], ["-o", "remount,bind,ro"]):
         yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 @pytest.mark.fault("D6")
