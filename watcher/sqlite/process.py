@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import selectors
 import signal
 import socket
 import sys
@@ -384,7 +385,13 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     end = socket.socket(fileno=int(sys.argv[1]))
     options = msgspec.json.decode(sys.argv[2], type=Options)
-    return asyncio.run(_run(end, options))
+    with asyncio.Runner(loop_factory=_event_loop) as runner:
+        return runner.run(_run(end, options))
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    # Python waits for epoll in whole milliseconds; a commit is over in a fraction of one.
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 if __name__ == "__main__":
