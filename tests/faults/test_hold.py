@@ -154,15 +154,14 @@ def test_a_log_that_could_be_restarted_at_once_is_held_as_well(path: Path, write
         assert generation(path) != before
 
 
-def test_checkpoints_go_to_the_end_of_a_held_log(path: Path, writer: Program) -> None:
-    """PASSIVE and FULL succeed; RESTART and TRUNCATE copy as much, and say busy meanwhile."""
+def test_checkpoints_of_a_held_log_stop_before_it(path: Path, writer: Program) -> None:
+    """PASSIVE succeeds, the others say busy; none copies a frame, and all do when the hold ends."""
     with opened(path) as held:
         assert held.begin()
         assert writer.commit_many(100) == []
-        for kind, busy in (("PASSIVE", 0), ("FULL", 0), ("RESTART", 1), ("TRUNCATE", 1)):
+        for kind, busy in (("PASSIVE", 0), ("FULL", 1), ("RESTART", 1), ("TRUNCATE", 1)):
             [[said, frames, copied]] = writer.run(f"PRAGMA wal_checkpoint({kind})")
-            assert (said, copied) == (busy, frames)
-            assert frames >= 100
+            assert (said, frames >= 100, copied < frames) == (busy, True, True)
         held.hold.release()
         assert writer.run("PRAGMA wal_checkpoint(RESTART)")[0][0] == 0
         assert writer.run("PRAGMA wal_checkpoint(TRUNCATE)") == [[0, 0, 0]]
@@ -236,21 +235,20 @@ def test_readers_with_snapshots_of_their_own_get_along_with_a_hold(
         assert held.hold.is_held
 
 
-def test_a_log_all_of_whose_slots_are_used_is_not_held(
+def test_a_log_all_of_whose_slots_are_used_is_held_beside_a_reader(
     path: Path, writer: Program, program: StartProgram
 ) -> None:
-    """Four readers leave no slot; with one of them gone and a checkpoint there is one again."""
+    """Four readers leave no slot of our own, but slots are shared; they end as they would alone."""
     readers = [program(path, timeout=0) for _ in range(4)]
     for reader in readers:
         reader.run("BEGIN", "SELECT count(*) FROM items")
         assert writer.commit_many(20) == []
     with opened(path) as held:
-        assert not held.begin()
-        assert held.note.read() is None
+        assert held.begin()
         for reader in readers:
             reader.run("COMMIT")
-        writer.run("PRAGMA wal_checkpoint(PASSIVE)")
-        assert held.begin()
+        held.hold.release()
+        assert writer.run("PRAGMA wal_checkpoint(RESTART)")[0][0] == 0
 
 
 # Where there is nothing to hold

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import sys
 import threading
 import time
 
@@ -36,8 +35,6 @@ _SLOTS = (4, 3, 2, 1)
 # Where slot 0 has its lock and its mark, which tells up to which frame its readers read.
 _FIRST_LOCK_BYTE = 123
 _FIRST_MARK = 100
-# Before the marks: how many frames have been copied into the main file.
-_COPIED = slice(96, 100)
 _MARK_SIZE = 4
 _UNUSED_MARK = b"\xff\xff\xff\xff"
 # How often a hold is measured against its limits.
@@ -191,7 +188,7 @@ class _HeldSlot:
         """Takes the lock; False where that cannot be."""
         # First the note: a process can be stopped between any two calls.
         self._tell(self._until)
-        if not self._lock_unused_slot() or self._must_end():
+        if not self._lock_slot() or self._must_end():
             self.end()
             return False
         try:
@@ -203,18 +200,19 @@ class _HeldSlot:
             return False
         return True
 
-    def _lock_unused_slot(self) -> bool:
-        """Locks a slot that no reader has marked.
+    def _lock_slot(self) -> bool:
+        """Locks a slot with a mark, or one without where none has one.
 
-        The mark of a slot says how much of the log its readers need, and no checkpoint goes beyond
-        it while the slot is locked. An unused slot has none: checkpoints go to the end. Where a
-        log is about to be restarted there is one: the checkpoint before has cleared the others.
+        No checkpoint goes beyond the mark of a slot that is locked. That is what spares the writer:
+        each of its commits tries a checkpoint where the log is long, and one that has nothing to
+        copy costs nothing, while one that copies a single frame has to sync twice.
         """
-        for slot in _SLOTS:
-            if self._lock(fcntl.F_RDLCK, slot):
-                if self._mark(slot) == _UNUSED_MARK:
-                    return True
-                self._lock(fcntl.F_UNLCK, slot)
+        for is_marked in (True, False):
+            for slot in _SLOTS:
+                if self._lock(fcntl.F_RDLCK, slot):
+                    if (self._mark(slot) != _UNUSED_MARK) is is_marked:
+                        return True
+                    self._lock(fcntl.F_UNLCK, slot)
         return False
 
     def _lock(self, kind: int, slot: int) -> bool:
@@ -248,11 +246,10 @@ class _HeldSlot:
         frame_size = FRAME_HEADER_SIZE + found.page_size
         if WAL_HEADER_SIZE + found.max_frame * frame_size >= self._limits.bytes:
             return True
-        copied = int.from_bytes(data[_COPIED], sys.byteorder)
-        return copied == found.max_frame and self._is_waited_for()
+        return self._is_waited_for()
 
     def _is_waited_for(self) -> bool:
-        """Tells whether a checkpoint that has copied all of the log still keeps writers out.
+        """Tells whether a checkpoint keeps writers out.
 
         It is one that wants to restart the log, and waits for its readers as long as its busy
         timeout lasts.
