@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from watcher.sqlite.freelist import CorruptFreeList, free_pages, leaves_of, walk_free_list
+from watcher.sqlite.freelist import CorruptFreeList, leaves_of, walk_free_list
 
 
 def head(trunk: int, free: int, *, auto_vacuum: bool = False) -> bytes:
@@ -42,7 +42,8 @@ def test_as_sqlite_counts_them(page_size: int, tmp_path: Path) -> None:
     def read(page: int) -> bytes:
         return data[(page - 1) * page_size : page * page_size]
 
-    found = free_pages(read, read(1), pages)
+    listed = walk_free_list(read, read(1), pages)
+    found = {page for trunk, leaves in listed for page in (trunk, *leaves)}
     assert len(found) == count
     assert found == set(range(1, pages + 1)) - used
     assert found
@@ -65,7 +66,7 @@ def test_as_sqlite_counts_them(page_size: int, tmp_path: Path) -> None:
 def test_what_is_no_list(first: bytes, pages: dict[int, bytes]) -> None:
     """Circles, pages that cannot be and wrong counts are found, and the walk comes to an end."""
     with pytest.raises(CorruptFreeList):
-        free_pages(pages.__getitem__, first, 10)
+        list(walk_free_list(pages.__getitem__, first, 10))
 
 
 @pytest.mark.parametrize("auto_vacuum", [False, True])

@@ -8,10 +8,13 @@ guessed, the caller compares whole tables then.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from watcher.sqlite.fileformat import PENDING_BYTE
+
+ReadPage = Callable[[int], bytes]
+"""Reads a page by its number."""
 
 INDEX_INTERIOR, TABLE_INTERIOR, INDEX_LEAF, TABLE_LEAF = 2, 5, 10, 13
 INTERIOR = frozenset((INDEX_INTERIOR, TABLE_INTERIOR))
@@ -128,31 +131,6 @@ def children(image: bytes, page: int) -> list[int]:
 def is_interior(image: bytes, page: int) -> bool:
     """Tells whether a page looks like an interior page."""
     return bool(image) and kind_of(image, page) in INTERIOR
-
-
-def has_child(image: bytes, page: int, child: int) -> bool:
-    """Tells whether an interior page has a page right below it.
-
-    Much faster than `children` where the bytes of the number do not occur by chance.
-
-    Raises:
-        Malformed: the pointers do not fit the page.
-        IndexError: it is no page.
-    """
-    start = start_of(page)
-    if image[start] not in INTERIOR:
-        return False
-    needle = _U32.pack(child)
-    place = image.find(needle, start + 8)
-    if place == start + 8:
-        return True
-    pointers = None
-    while place >= 0:
-        pointers = pointers or frozenset(_pointers(image, page))
-        if place in pointers:
-            return True
-        place = image.find(needle, place + 1)
-    return False
 
 
 def slices(image: bytes, page: int, usable: int) -> frozenset[bytes]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
-ReadPage = Callable[[int], bytes]
-"""Reads a page by its number."""
+from watcher.sqlite.btree import LARGEST_ROOT, ReadPage
 
 
 class CorruptFreeList(ValueError):
@@ -52,24 +51,6 @@ def _parse_trunk(page: bytes) -> tuple[int, list[int]]:
     return following, list(struct.unpack_from(f">{count}I", page, 8))
 
 
-def free_pages(read: ReadPage, first_page: bytes, page_count: int) -> set[int]:
-    """Returns all free pages, trunks and leaves.
-
-    Args:
-        read: reads a page.
-        first_page: page 1, at least its first 100 bytes.
-        page_count: size of the database in pages.
-
-    Raises:
-        CorruptFreeList: it is not a list.
-    """
-    free: set[int] = set()
-    for trunk, leaves in walk_free_list(read, first_page, page_count):
-        free.add(trunk)
-        free.update(leaves)
-    return free
-
-
 def leaves_of(
     changed: Callable[[int], bool], read: ReadPage, first_page: bytes, page_count: int
 ) -> set[int]:
@@ -87,7 +68,7 @@ def leaves_of(
     Raises:
         CorruptFreeList: it is not a list.
     """
-    takes_any = any(first_page[52:56])
+    takes_any = any(first_page[LARGEST_ROOT])
     free: set[int] = set()
     for trunk, leaves in walk_free_list(read, first_page, page_count):
         if changed(trunk):

@@ -19,6 +19,7 @@ from watcher.sqlite.fileformat import (
     WAL_HEADER_SIZE,
     WAL_INDEX_HEADER_SIZE,
     WAL_INDEX_USERS_BYTE,
+    WAL_WRITE_BYTE,
     parse_wal_index,
 )
 from watcher.sqlite.files import FLOCK, DatabaseFiles, is_locked
@@ -27,13 +28,12 @@ from watcher.sqlite.options import HoldLimits
 
 _log = logging.getLogger(__name__)
 
-# The locks of the writer and of the checkpointer, in the -shm file.
-_WRITER_BYTE = 120
-_CHECKPOINTER_BYTE = 121
+# The lock of the checkpointer, in the -shm file.
+_CHECKPOINTER_BYTE = WAL_WRITE_BYTE + 1
 # Slot 0 is for readers of the main file alone, and keeps nobody from restarting the log.
 _SLOTS = (4, 3, 2, 1)
 # Where slot 0 has its lock and its mark, which tells up to which frame its readers read.
-_FIRST_LOCK_BYTE = 123
+_FIRST_LOCK_BYTE = WAL_WRITE_BYTE + 3
 _FIRST_MARK = 100
 _MARK_SIZE = 4
 _UNUSED_MARK = b"\xff\xff\xff\xff"
@@ -256,7 +256,7 @@ class _HeldSlot:
         """
         return all(
             is_locked(self._descriptor, byte, fcntl.F_RDLCK)
-            for byte in (_WRITER_BYTE, _CHECKPOINTER_BYTE)
+            for byte in (WAL_WRITE_BYTE, _CHECKPOINTER_BYTE)
         )
 
     def end(self) -> None:

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from watcher.sqlite.btree import ReadPage
 from watcher.sqlite.captured import Discontinuity
 from watcher.sqlite.caught_journals import Transaction
-from watcher.sqlite.freelist import CorruptFreeList, ReadPage, leaves_of
+from watcher.sqlite.freelist import CorruptFreeList, leaves_of
 
 
 def changed_pages(

@@ -15,6 +15,7 @@ from watcher.sqlite.btree import (
     RESERVED,
     Layout,
     Malformed,
+    ReadPage,
     is_interior,
     is_special,
     kind_of,
@@ -23,7 +24,7 @@ from watcher.sqlite.btree import (
 )
 from watcher.sqlite.freelist import CorruptFreeList, walk_free_list
 from watcher.sqlite.ownership import Nodes, Ownership
-from watcher.sqlite.pointer_map import PointerMap, ReadPage, build
+from watcher.sqlite.pointer_map import PointerMap, build
 from watcher.sqlite.shadow import Pending
 from watcher.sqlite.touched import Forcing, Side, Touched, Unattributed, add_moved
 

@@ -11,7 +11,6 @@ from watcher.sqlite.captured import Mark
 from watcher.sqlite.fileformat import (
     FRAME_HEADER_SIZE,
     WAL_HEADER_SIZE,
-    FrameHeader,
     WalHeader,
     parse_frame_header,
     parse_wal_header,
@@ -97,11 +96,6 @@ class Log:
     def seal(self, frame: int, page_size: int) -> bytes:
         """Reads salts and checksum of a frame, shorter beyond the end of the file."""
         return self._file.read(16, frame_offset(frame, page_size) + 8)
-
-    def frame_header(self, frame: int, page_size: int) -> FrameHeader | None:
-        """Reads the header of a frame, None beyond the end of the file."""
-        data = self._file.read(FRAME_HEADER_SIZE, frame_offset(frame, page_size))
-        return parse_frame_header(data) if len(data) == FRAME_HEADER_SIZE else None
 
     def page(self, frame: int, page_size: int) -> bytes:
         """Reads the page a frame holds.

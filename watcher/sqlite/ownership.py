@@ -14,13 +14,13 @@ from watcher.sqlite.btree import (
     TABLE_INTERIOR,
     Layout,
     Malformed,
+    ReadPage,
     children,
     is_interior,
     kind_of,
     next_overflow,
     overflow_heads,
 )
-from watcher.sqlite.pointer_map import ReadPage
 from watcher.sqlite.touched import Unattributed
 
 # Of so many interior pages the children are remembered; some hundred numbers each.

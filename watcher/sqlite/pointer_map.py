@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from watcher.sqlite.btree import (
     INTERIOR,
     Layout,
     Malformed,
+    ReadPage,
     cell_of,
     children,
     kind_of,
@@ -30,8 +31,6 @@ from watcher.sqlite.fileformat import PENDING_BYTE
 
 _ENTRY = struct.Struct("=I")
 _SIZE = _ENTRY.size
-
-ReadPage = Callable[[int], bytes]
 
 
 class PointerMap:

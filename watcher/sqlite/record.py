@@ -8,8 +8,7 @@ from __future__ import annotations
 import struct
 
 from watcher.changes import InvalidText, Value
-from watcher.sqlite.btree import Layout, Malformed, cell_of, next_overflow, varint
-from watcher.sqlite.pointer_map import ReadPage
+from watcher.sqlite.btree import Layout, Malformed, ReadPage, cell_of, next_overflow, varint
 
 # SQLite stores no longer row (SQLITE_MAX_LENGTH).
 _MOST_BYTES = (1 << 31) - 1

@@ -138,9 +138,6 @@ class Schema:
     roots: frozenset[int]
 
 
-NOTHING = Schema({}, {}, frozenset((1,)))
-
-
 def read_schema(db: apsw.Connection, database: str) -> Schema:
     """Reads the schema of an attached database.
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from watcher.sqlite.btree import Layout, children, is_interior
-from watcher.sqlite.pointer_map import ReadPage
+from watcher.sqlite.btree import Layout, ReadPage, children, is_interior
 
 
 class Unattributed(Exception):
