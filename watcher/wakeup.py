@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 # Some 20 ms of work.
 _EVENTS_AT_ONCE = 2000
+# A fast writer makes events as fast as they are taken; between so many there is time to look.
+_EVENTS_BETWEEN_LOOKS = 64
 
 
 # The state of the database says these already, and events would change nothing about them.
@@ -101,7 +103,7 @@ class InotifyWakeup:
         except OSError:
             self._inotify.close()
             raise
-        self._loop.add_reader(self._inotify.fd, self._drain)
+        self._loop.add_reader(self._inotify.fd, self._drain, _EVENTS_BETWEEN_LOOKS)
 
     def _watch(self) -> None:
         mask = asyncinotify.Mask
@@ -111,8 +113,8 @@ class InotifyWakeup:
         )
         self._watching = True
 
-    def _drain(self) -> bool:
-        for _ in range(_EVENTS_AT_ONCE):
+    def _drain(self, most: int = _EVENTS_AT_ONCE) -> bool:
+        for _ in range(most):
             event = self._inotify.sync_get()
             if event is None:
                 return True
@@ -120,7 +122,7 @@ class InotifyWakeup:
         # A busy neighbour in the directory must not keep everything else waiting.
         if self._more is not None:
             self._more.cancel()
-        self._more = self._loop.call_soon(self._drain)
+        self._more = self._loop.call_soon(self._drain, _EVENTS_BETWEEN_LOOKS)
         return False
 
     def _take(self, event: asyncinotify.Event) -> None:

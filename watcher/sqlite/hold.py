@@ -176,6 +176,8 @@ class _HeldSlot:
         # The lock belongs to what both descriptors have open, and lasts until both are closed.
         self._descriptor = os.dup(descriptor)
         self._until = time.monotonic() + limits.seconds
+        # The header of the index when both locks were found taken, empty where they were not.
+        self._locked_at = b""
         self._ending = threading.Lock()
         self._over = threading.Event()
 
@@ -246,18 +248,21 @@ class _HeldSlot:
         frame_size = FRAME_HEADER_SIZE + found.page_size
         if WAL_HEADER_SIZE + found.max_frame * frame_size >= self._limits.bytes:
             return True
-        return self._is_waited_for()
+        return self._is_waited_for(data[:48])
 
-    def _is_waited_for(self) -> bool:
-        """Tells whether a checkpoint keeps writers out.
+    def _is_waited_for(self, header: bytes) -> bool:
+        """Tells whether a checkpoint has kept writers out since the last look.
 
         It is one that wants to restart the log, and waits for its readers as long as its busy
-        timeout lasts.
+        timeout lasts. A commit and the checkpoint after it, or that of another connection, have
+        the same two locks; but between two looks they change the header of the index.
         """
-        return all(
+        is_locked_now = all(
             is_locked(self._descriptor, byte, fcntl.F_RDLCK)
             for byte in (WAL_WRITE_BYTE, _CHECKPOINTER_BYTE)
         )
+        before, self._locked_at = self._locked_at, header if is_locked_now else b""
+        return is_locked_now and before == header
 
     def end(self) -> None:
         """Gives the lock back; idempotent."""
