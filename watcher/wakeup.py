@@ -25,6 +25,10 @@ _log = logging.getLogger(__name__)
 _EVENTS_AT_ONCE = 2000
 # A fast writer makes events as fast as they are taken; between so many there is time to look.
 _EVENTS_BETWEEN_LOOKS = 64
+# To be woken by each event costs the writer, who has to wake us: so after the first one the queue is
+# looked at in short intervals, until so many have brought nothing.
+_INTERVAL_SECONDS = 0.0001
+_QUIET_INTERVALS = 15
 
 
 # The state of the database says these already, and events would change nothing about them.
@@ -93,7 +97,8 @@ class InotifyWakeup:
         self._event = asyncio.Event()
         self._inotify = asyncinotify.Inotify(cache_size=64, sync_timeout=0)
         self._loop = asyncio.get_running_loop()
-        self._more: asyncio.Handle | None = None
+        self._next: asyncio.Handle | None = None
+        self._quiet_intervals = 0
         self._watching = False
         try:
             self._watch()
@@ -103,7 +108,7 @@ class InotifyWakeup:
         except OSError:
             self._inotify.close()
             raise
-        self._loop.add_reader(self._inotify.fd, self._drain, _EVENTS_BETWEEN_LOOKS)
+        self._loop.add_reader(self._inotify.fd, self._wake)
 
     def _watch(self) -> None:
         mask = asyncinotify.Mask
@@ -113,17 +118,30 @@ class InotifyWakeup:
         )
         self._watching = True
 
-    def _drain(self, most: int = _EVENTS_AT_ONCE) -> bool:
-        for _ in range(most):
+    def _wake(self) -> None:
+        self._loop.remove_reader(self._inotify.fd)
+        self._quiet_intervals = 0
+        self._look()
+
+    def _look(self) -> None:
+        taken = self._drain(_EVENTS_BETWEEN_LOOKS)
+        self._quiet_intervals = 0 if taken else self._quiet_intervals + 1
+        if taken == _EVENTS_BETWEEN_LOOKS:
+            # There are more, but a busy neighbour must not keep everything else waiting.
+            self._next = self._loop.call_soon(self._look)
+        elif self._quiet_intervals < _QUIET_INTERVALS:
+            self._next = self._loop.call_later(_INTERVAL_SECONDS, self._look)
+        else:
+            self._loop.add_reader(self._inotify.fd, self._wake)
+
+    def _drain(self, most: int = _EVENTS_AT_ONCE) -> int:
+        """Takes events from the queue; fewer than asked if that are all."""
+        for taken in range(most):
             event = self._inotify.sync_get()
             if event is None:
-                return True
+                return taken
             self._take(event)
-        # A busy neighbour in the directory must not keep everything else waiting.
-        if self._more is not None:
-            self._more.cancel()
-        self._more = self._loop.call_soon(self._drain, _EVENTS_BETWEEN_LOOKS)
-        return False
+        return most
 
     def _take(self, event: asyncinotify.Event) -> None:
         mask = asyncinotify.Mask
@@ -148,14 +166,14 @@ class InotifyWakeup:
         return await _wait(self._event, seconds)
 
     def touched(self) -> frozenset[str] | None:
-        drained = self._drain()
+        drained = self._drain() < _EVENTS_AT_ONCE
         names = frozenset(self._touched)
         self._touched.clear()
         return names if self._watching and drained else None
 
     async def aclose(self) -> None:
-        if self._more is not None:
-            self._more.cancel()
+        if self._next is not None:
+            self._next.cancel()
         with contextlib.suppress(ValueError):  # already closed
             self._loop.remove_reader(self._inotify.fd)
         self._inotify.close()

@@ -41,6 +41,7 @@ class RawCapture:
     ) -> None:
         self._files = files
         self._hold = hold
+        self._journals = journals
         self._rollback = RollbackCapture(files, touched, journals)
         self._log = LogCapture(files)
         # How things stood at the last state, and at the look that is under way.
@@ -55,6 +56,8 @@ class RawCapture:
         self._looked = self._stamp()
         if self._looked == self._seen:
             self._hold_log(0)
+            if self._journals is not None:
+                self._journals.tidy()
             return False
         return True
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections import deque
 from pathlib import Path
 
@@ -21,6 +22,12 @@ from watcher.wakeup import Happening
 # A deleted file takes up disk space as long as it is open here.
 _MOST_FILES = 256
 _MOST_BYTES = 256 * 1024 * 1024
+# Those that have been dealt with are closed many at once, and rather when nobody writes: to close
+# the last descriptor of a deleted file is work for the journal of the file system, and each sync of
+# the writer waits for that.
+_CLOSED_AT_ONCE = 256
+_CLOSED_BYTES = 64 * 1024 * 1024
+_IDLE_SECONDS = 0.2
 
 
 class JournalFile:
@@ -64,11 +71,37 @@ class JournalFile:
         self.has_begun = False
         self.flushes, self.is_flushing = 0, False
 
+    def take(self) -> int:
+        """Gives the descriptor away, to be closed by the caller; -1 where there is none."""
+        descriptor, self.descriptor = self.descriptor, -1
+        return descriptor
+
+
+class _Done:
+    # Journals that are not needed any more.
+
+    def __init__(self) -> None:
+        self._descriptors: list[int] = []
+        self._bytes = 0
+        self._last = 0.0
+
+    def add(self, file: JournalFile) -> None:
+        self._bytes += file.size
+        descriptor = file.take()
+        if descriptor >= 0:
+            self._descriptors.append(descriptor)
+            self._last = time.monotonic()
+        if len(self._descriptors) >= _CLOSED_AT_ONCE or self._bytes >= _CLOSED_BYTES:
+            self.close()
+
+    def close_if_idle(self) -> None:
+        if self._descriptors and time.monotonic() - self._last >= _IDLE_SECONDS:
+            self.close()
+
     def close(self) -> None:
-        """Lets go of the file; idempotent."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+        self._bytes = 0
 
 
 class Transaction:
@@ -109,6 +142,7 @@ class CaughtJournals:
         self._ended: deque[JournalFile] = deque()
         self._current: JournalFile | None = None
         self._last: JournalFile | None = None
+        self._done = _Done()
         # Why nothing can be proven until the next state is settled.
         self._broken: str | None = "no state was settled"
         # How many events have said that the database was written.
@@ -185,7 +219,7 @@ class CaughtJournals:
             return
         if not current.flushes:
             # Nothing has come of it.
-            current.close()
+            self._done.add(current)
             return
         if current.descriptor < 0:
             self._break("a journal was missed")
@@ -217,7 +251,7 @@ class CaughtJournals:
     def _forget(self, count: int) -> None:
         for _ in range(count):
             file = self._ended.popleft()
-            file.close()
+            self._done.add(file)
             if file is self._last:
                 self._last = None
 
@@ -330,13 +364,18 @@ class CaughtJournals:
 
     def _drop_current(self) -> None:
         if self._current is not None:
-            self._current.close()
+            self._done.add(self._current)
             self._current = None
+
+    def tidy(self) -> None:
+        """Lets go of journals that have been dealt with, if none has come for a while."""
+        self._done.close_if_idle()
 
     def close(self) -> None:
         """Lets go of all files; idempotent."""
         self._forget(len(self._ended))
         self._drop_current()
+        self._done.close()
 
 
 def _is_same(first: int, second: int) -> bool:
