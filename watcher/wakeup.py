@@ -25,10 +25,8 @@ _log = logging.getLogger(__name__)
 _EVENTS_AT_ONCE = 2000
 # A fast writer makes events as fast as they are taken; between so many there is time to look.
 _EVENTS_BETWEEN_LOOKS = 64
-# To be woken by each event costs the writer, who has to wake us: so after the first one the queue is
-# looked at in short intervals, until so many have brought nothing.
-_INTERVAL_SECONDS = 0.0001
-_QUIET_INTERVALS = 15
+# After a passing file was made its removal is waited for, and for so long the next one.
+_PASSING_SECONDS = 0.05
 
 
 # The state of the database says these already, and events would change nothing about them.
@@ -51,6 +49,9 @@ class Wakeup(Protocol):
 
     async def wait(self, seconds: float) -> bool:
         """Waits until something may have changed; False if so many seconds have gone by instead."""
+
+    def take(self) -> None:
+        """Takes what has been said until now; whoever is told of events is told of these."""
 
     def touched(self) -> frozenset[str] | None:
         """Names of the files written, made or removed since the last call.
@@ -76,11 +77,15 @@ async def _wait(event: asyncio.Event, seconds: float) -> bool:
 class InotifyWakeup:
     """Linux: the kernel's own queue, read without a thread.
 
-    Events of other files in the directory do not wake.
+    Events of other files in the directory do not wake. Whoever makes an event has to wake us, and
+    that takes his time; so while files come and go that are made and removed for each change, only
+    that they are made and removed is waited for, and the writes are taken with it.
 
     Args:
         directory: the directory to watch; watching the file itself would end when it is replaced.
         names: the files in it that matter.
+        passing: those of them that are made and removed for each change; nothing has changed yet
+            when one is made.
         on_event: told each of their events the moment it is taken from the queue.
 
     Raises:
@@ -88,17 +93,24 @@ class InotifyWakeup:
     """
 
     def __init__(
-        self, directory: Path, names: Collection[str], on_event: OnEvent | None = None
+        self,
+        directory: Path,
+        names: Collection[str],
+        on_event: OnEvent | None = None,
+        passing: Collection[str] = (),
     ) -> None:
         self._directory = directory
         self._names = frozenset(names)
+        self._passing = frozenset(passing)
         self._on_event = on_event
         self._touched: set[str] = set()
         self._event = asyncio.Event()
+        # All events; and only those of files that are made and removed, to be woken by.
         self._inotify = asyncinotify.Inotify(cache_size=64, sync_timeout=0)
+        self._comings = asyncinotify.Inotify(cache_size=64, sync_timeout=0)
         self._loop = asyncio.get_running_loop()
-        self._next: asyncio.Handle | None = None
-        self._quiet_intervals = 0
+        self._later: asyncio.Handle | None = None
+        self._passing_until = 0.0
         self._watching = False
         try:
             self._watch()
@@ -106,33 +118,41 @@ class InotifyWakeup:
             # There may be a directory one day; until then the poll stands in.
             self._watching = False
         except OSError:
-            self._inotify.close()
+            self._close()
             raise
         self._loop.add_reader(self._inotify.fd, self._wake)
 
     def _watch(self) -> None:
         mask = asyncinotify.Mask
+        comings = mask.CREATE | mask.DELETE | mask.MOVE
         self._inotify.add_watch(
-            self._directory,
-            mask.MODIFY | mask.CREATE | mask.DELETE | mask.MOVE | mask.MOVE_SELF | mask.ONLYDIR,
+            self._directory, comings | mask.MODIFY | mask.MOVE_SELF | mask.ONLYDIR
         )
+        self._comings.add_watch(self._directory, comings | mask.ONLYDIR)
         self._watching = True
 
     def _wake(self) -> None:
-        self._loop.remove_reader(self._inotify.fd)
-        self._quiet_intervals = 0
-        self._look()
-
-    def _look(self) -> None:
-        taken = self._drain(_EVENTS_BETWEEN_LOOKS)
-        self._quiet_intervals = 0 if taken else self._quiet_intervals + 1
-        if taken == _EVENTS_BETWEEN_LOOKS:
+        if self._drain(_EVENTS_BETWEEN_LOOKS) == _EVENTS_BETWEEN_LOOKS:
             # There are more, but a busy neighbour must not keep everything else waiting.
-            self._next = self._loop.call_soon(self._look)
-        elif self._quiet_intervals < _QUIET_INTERVALS:
-            self._next = self._loop.call_later(_INTERVAL_SECONDS, self._look)
-        else:
-            self._loop.add_reader(self._inotify.fd, self._wake)
+            return
+        if self._passing_until > self._loop.time():
+            self._loop.remove_reader(self._inotify.fd)
+            self._loop.add_reader(self._comings.fd, self._come)
+            self._later = self._loop.call_later(_PASSING_SECONDS, self._has_passed)
+
+    def _come(self) -> None:
+        for _ in range(_EVENTS_BETWEEN_LOOKS):
+            if self._comings.sync_get() is None:
+                break
+        self._drain(_EVENTS_BETWEEN_LOOKS)
+
+    def _has_passed(self) -> None:
+        rest = self._passing_until - self._loop.time()
+        if rest > 0:
+            self._later = self._loop.call_later(rest, self._has_passed)
+            return
+        self._loop.remove_reader(self._comings.fd)
+        self._loop.add_reader(self._inotify.fd, self._wake)
 
     def _drain(self, most: int = _EVENTS_AT_ONCE) -> int:
         """Takes events from the queue; fewer than asked if that are all."""
@@ -155,15 +175,23 @@ class InotifyWakeup:
         names: Iterable[str] = self._names if lost else self._names & {str(event.name)}
         if names:
             self._touched.update(names)
-            self._event.set()
+            name = "" if lost else str(event.name)
+            happening: Happening = "lost" if lost else _happening(event)
+            if happening == "made" and name in self._passing:
+                self._passing_until = self._loop.time() + _PASSING_SECONDS
+            else:
+                self._event.set()
             if self._on_event is not None:
-                self._on_event(*(("", "lost") if lost else (str(event.name), _happening(event))))
+                self._on_event(name, happening)
 
     async def wait(self, seconds: float) -> bool:
         if not self._watching:
             with contextlib.suppress(OSError):  # not there yet: the poll stands behind it
                 self._watch()
         return await _wait(self._event, seconds)
+
+    def take(self) -> None:
+        self._drain()
 
     def touched(self) -> frozenset[str] | None:
         drained = self._drain() < _EVENTS_AT_ONCE
@@ -172,11 +200,15 @@ class InotifyWakeup:
         return names if self._watching and drained else None
 
     async def aclose(self) -> None:
-        if self._next is not None:
-            self._next.cancel()
-        with contextlib.suppress(ValueError):  # already closed
-            self._loop.remove_reader(self._inotify.fd)
-        self._inotify.close()
+        if self._later is not None:
+            self._later.cancel()
+        self._close()
+
+    def _close(self) -> None:
+        for inotify in (self._inotify, self._comings):
+            with contextlib.suppress(ValueError):  # already closed
+                self._loop.remove_reader(inotify.fd)
+            inotify.close()
 
 
 def _happening(event: asyncinotify.Event) -> Happening:
@@ -224,6 +256,9 @@ class WatchfilesWakeup:
     async def wait(self, seconds: float) -> bool:
         return await _wait(self._event, seconds)
 
+    def take(self) -> None:
+        return None
+
     def touched(self) -> frozenset[str] | None:
         return None
 
@@ -239,6 +274,9 @@ class TimerWakeup:
         await asyncio.sleep(seconds)
         return False
 
+    def take(self) -> None:
+        return None
+
     def touched(self) -> frozenset[str] | None:
         return None
 
@@ -252,6 +290,7 @@ def open_wakeup(
     *,
     events: bool = True,
     on_event: OnEvent | None = None,
+    passing: Collection[str] = (),
 ) -> Wakeup:
     """Opens the best source of hints this system has.
 
@@ -260,12 +299,13 @@ def open_wakeup(
         names: the files in it that matter.
         events: False to poll only.
         on_event: told each event at once, where the source gives them one by one.
+        passing: those of the files that are made and removed for each change.
     """
     if not events:
         return TimerWakeup()
     if sys.platform == "linux":
         try:
-            return InotifyWakeup(directory, names, on_event)
+            return InotifyWakeup(directory, names, on_event, passing)
         except OSError as error:
             reason = error.strerror or str(error)
             _log.log(_level(error), "inotify is not available for %s: %s", directory, reason)

@@ -298,6 +298,52 @@ def test_events_that_were_lost_are_told(tmp_path: Path) -> None:
     assert ("", "lost") in told
 
 
+def test_a_passing_file_wakes_when_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its making and what is written meanwhile wake nobody; all of it is told when it is gone."""
+    monkeypatch.setattr("watcher.wakeup._PASSING_SECONDS", PATIENCE)
+    told: list[tuple[str, Happening]] = []
+
+    async def opened() -> None:
+        path, passing = tmp_path / "app.db", tmp_path / "app.db-journal"
+        path.touch()
+        wakeup = InotifyWakeup(
+            tmp_path, [path.name, passing.name], lambda *event: told.append(event), [passing.name]
+        )
+        for _ in range(3):
+            passing.touch()
+            # It is taken at once, for it may soon be gone; but nothing has changed yet.
+            assert not await wakeup.wait(0.01)
+            assert told == [(passing.name, "made")]
+            path.write_text("more")
+            assert not await wakeup.wait(0.01)
+            passing.unlink()
+            assert await wakeup.wait(PATIENCE)
+            assert told[-1] == (passing.name, "removed")
+            assert (path.name, "written") in told
+            told.clear()
+            assert not await wakeup.wait(0)
+        await wakeup.aclose()
+
+    asyncio.run(opened())
+
+
+def test_a_file_that_does_not_pass_does_not_keep_others_waiting(tmp_path: Path) -> None:
+    """It is made and stays: soon any write wakes again."""
+
+    async def opened() -> None:
+        path, passing = tmp_path / "app.db", tmp_path / "app.db-journal"
+        names = [path.name, passing.name]
+        wakeup = InotifyWakeup(tmp_path, names, passing=[passing.name])
+        passing.touch()
+        path.touch()
+        assert await wakeup.wait(PATIENCE)
+        path.write_text("more")
+        assert await wakeup.wait(PATIENCE)
+        await wakeup.aclose()
+
+    asyncio.run(opened())
+
+
 def test_the_best_way_there_is(tmp_path: Path) -> None:
     """Inotify on Linux, and a timer where events are not wanted."""
 

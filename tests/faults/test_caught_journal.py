@@ -557,6 +557,33 @@ def test_a_commit_over_two_files(
     following(path, state, scenario)
 
 
+def test_a_journal_is_not_opened_twice(
+    database: MakeDatabase, state: Path, program: StartProgram
+) -> None:
+    """To close one that is deleted holds up the writer: a look beside a writer opens none."""
+    path = database(sql=FILLED)
+    app = writer(program, path)
+
+    def scenario(follower: Follower) -> None:
+        app.run("BEGIN", UPDATE)
+        follower.catch()
+        before = open_journals()
+        assert len(before) == 1
+        assert follower.follow() is None
+        assert open_journals() == before
+        app.run("COMMIT")
+        assert follower.follow() is not None
+
+    def open_journals() -> list[str]:
+        return [
+            name
+            for entry in Path("/proc/self/fd").iterdir()
+            if entry.is_symlink() and (name := str(entry.readlink())).endswith("-journal")
+        ]
+
+    following(path, state, scenario)
+
+
 def test_no_journal_stays_open(database: MakeDatabase, state: Path, program: StartProgram) -> None:
     """A deleted file that is kept open takes up the disk; none is kept that is of no use."""
     path = database(sql=FILLED)

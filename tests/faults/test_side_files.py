@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +104,69 @@ def test_a_database_on_a_read_only_mount_is_followed(
 
     asyncio.run(run())
     assert list(read_only.iterdir()) == list(read_only.glob("app.db*"))
+
+
+def test_a_log_is_followed_from_its_first_commit(
+    database: MakeDatabase, state: Path, program: StartProgram
+) -> None:
+    """Who opens a closed database makes a log: nothing of it is merged, nothing compared."""
+    path = database(mode="wal")
+    program(path).close()
+
+    async def steps(watched: Watched) -> None:
+        await watched.begun()
+        for session in range(3):
+            writer = program(path)
+            for count in range(3):
+                writer.run(f"UPDATE items SET value='{session}.{count}' WHERE id=1")
+            await watched.until_rows(3 * session + 3)
+            writer.close()
+            await watched.caught_up()
+        assert [changeset.commits for changeset in watched.live()] == [1] * 9
+
+    follow(path, state, steps)
+
+
+def test_commits_of_a_log_that_was_never_seen_are_not_counted(
+    database: MakeDatabase, state: Path, program: StartProgram
+) -> None:
+    """The counter of the main file stands still in WAL mode; it counts no commits made there."""
+    path = database(mode="wal")
+    program(path).close()
+
+    async def steps(watched: Watched) -> None:
+        await watched.begun()
+        assert watched.reader_pid is not None
+        os.kill(watched.reader_pid, signal.SIGSTOP)
+        writer = program(path)
+        for count in range(3):
+            writer.run(f"UPDATE items SET value='{count}' WHERE id=1")
+        writer.close()
+        os.kill(watched.reader_pid, signal.SIGCONT)
+        await watched.caught_up()
+        assert [changeset.commits for changeset in watched.live()] == [None]
+
+    follow(path, state, steps)
+
+
+def test_a_log_beside_a_file_that_was_written_is_compared(
+    database: MakeDatabase, state: Path, program: StartProgram
+) -> None:
+    """Its beginning may be checkpointed and gone: what it holds is not all that was committed."""
+    path = database(mode="wal")
+    program(path).close()
+
+    async def steps(watched: Watched) -> None:
+        await watched.begun()
+        assert watched.reader_pid is not None
+        os.kill(watched.reader_pid, signal.SIGSTOP)
+        writer = program(path)
+        writer.run("UPDATE items SET value='gone' WHERE id=1", "PRAGMA wal_checkpoint(RESTART)")
+        writer.run("UPDATE items SET value='there' WHERE id=2")
+        os.kill(watched.reader_pid, signal.SIGCONT)
+        await watched.caught_up()
+        assert [changeset.commits for changeset in watched.live()] == [None]
+        assert len(watched.rows()) == 2
+        writer.close()
+
+    follow(path, state, steps)

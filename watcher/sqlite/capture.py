@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from watcher.errors import DatabaseUnavailable
 from watcher.sqlite.captured import Captured, Discontinuity, Mark, NotQuiet
@@ -12,7 +13,9 @@ from watcher.sqlite.first_copy import FirstCopy
 from watcher.sqlite.hold import Hold, HoldPolicy
 from watcher.sqlite.log_capture import LogCapture
 from watcher.sqlite.rollback_capture import RollbackCapture
+from watcher.sqlite.settled_file import SettledFile
 from watcher.sqlite.shadow import Pending, Shadow
+from watcher.sqlite.taking import Taking
 
 # Main file and log as they are, and where SQLite's count of commits stands.
 _Stamp = tuple[Identity | None, object, *tuple[object, ...]]
@@ -30,6 +33,8 @@ class RawCapture:
         touched: names of files written since the last call, None where that cannot be told.
         hold: keeps the log while the reader is behind; None to leave it to the writers.
         journals: catches rollback journals; told of file events by whoever has made it.
+        take: takes the file events there are; called between the parts of a step, because a journal
+            can be gone when the step is over.
     """
 
     def __init__(
@@ -38,8 +43,11 @@ class RawCapture:
         touched: Callable[[], frozenset[str] | None],
         hold: Hold | None = None,
         journals: CaughtJournals | None = None,
+        take: Callable[[], None] = lambda: None,
     ) -> None:
         self._files = files
+        self._take = take
+        self._taking = Taking(take)
         self._hold = hold
         self._journals = journals
         self._rollback = RollbackCapture(files, touched, journals)
@@ -50,6 +58,7 @@ class RawCapture:
 
     def changed(self) -> bool:
         """Compares file times and the committed end of the log with those of the last state."""
+        self._take()
         if not self._log.is_look_due:
             # There are commits of the last look to be followed; its stamp stays theirs.
             return True
@@ -73,6 +82,9 @@ class RawCapture:
         """See `Capture`."""
         if self._log.is_followed:
             return self._follow_log(pending)
+        closed = self._rollback.closed
+        if closed is not None and self._files.log.refresh() is not None:
+            return self._follow_new_log(closed, pending)
         self._hold_log(0)
         stamp = self._stamp()
         captured = self._rollback.follow(shadow, pending)
@@ -80,6 +92,20 @@ class RawCapture:
             self._see(stamp)
             self._see_again_after_a_writer()
         return captured
+
+    def _follow_new_log(self, closed: SettledFile, pending: Pending) -> Captured | None:
+        """Follows a log that was made since the last state, from its first frame on."""
+        stamp = self._looked or self._stamp()
+        place = self._log.find_beginning(closed)
+        # A checkpoint writes the main file, and without one no log begins anew: so with the main
+        # file as it was, these are all the commits since. Asked only now that the end is known.
+        if not self._rollback.is_unwritten():
+            raise Discontinuity("the file was written beside a new log")
+        if place is None:
+            self._see(stamp)
+            return None
+        self._log.resume(place)
+        return self._follow_log(pending)
 
     def _follow_log(self, pending: Pending) -> Captured | None:
         # One look may find many commits, and the stamp is that of the look.
@@ -153,8 +179,13 @@ class RawCapture:
                 raise
         return self._rollback.capture(header, main, shadow, pending)
 
+    def meanwhile(self, pages: int) -> AbstractContextManager[None]:
+        """See `Capture`: the journals of commits that are made meanwhile are caught."""
+        return nullcontext() if self._log.is_followed else self._taking.meanwhile(pages)
+
     def settle(self, captured: Captured | None) -> None:
         """See `Capture`."""
+        self._take()
         if captured is None:
             self._log.close()
             self._rollback.forget()
@@ -178,6 +209,7 @@ class RawCapture:
         """See `Capture`."""
         if self._hold is not None:
             self._hold.close()
+        self._taking.close()
         self._log.close()
         self._rollback.close()
         self._files.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -114,6 +115,9 @@ class Capture(Protocol):
             NotQuiet: it was being written; nothing of what was put may be used.
             DatabaseUnavailable: it cannot be read as it stands.
         """
+
+    def meanwhile(self, pages: int) -> AbstractContextManager[None]:
+        """A block in which the rows of so many pages are read; what happens in it is not missed."""
 
     def settle(self, captured: Captured | None) -> None:
         """Goes on from a state that was dealt with, or back to it; None: from none."""

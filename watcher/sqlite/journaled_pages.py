@@ -20,8 +20,8 @@ from collections.abc import Sequence
 
 from watcher.sqlite.btree import ReadPage
 from watcher.sqlite.captured import Discontinuity
-from watcher.sqlite.caught_journals import Transaction
 from watcher.sqlite.freelist import CorruptFreeList, leaves_of
+from watcher.sqlite.journal_file import Transaction
 
 
 def changed_pages(

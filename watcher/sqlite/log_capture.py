@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from watcher.sqlite.captured import Captured, NotQuiet
+from watcher.sqlite.captured import Captured, Discontinuity, NotQuiet
 from watcher.sqlite.fileformat import DatabaseHeader
 from watcher.sqlite.files import DatabaseFiles, Identity, read_header
-from watcher.sqlite.log import Log, LogChanged, LogEnd
+from watcher.sqlite.log import Log, LogChanged, LogEnd, seal_of
 from watcher.sqlite.log_end import LogEnds
 from watcher.sqlite.log_follow import LogFollower
 from watcher.sqlite.log_place import Place
+from watcher.sqlite.settled_file import SettledFile
 from watcher.sqlite.shadow import Pending, Shadow
 from watcher.sqlite.whole_file import compare_file, put_page
 
@@ -75,6 +76,28 @@ class LogCapture:
     def resume(self, place: bytes) -> None:
         """See `Capture`."""
         self._follower.resume(place)
+
+    def find_beginning(self, closed: SettledFile) -> bytes | None:
+        """Finds the place before the first frame of a log.
+
+        Args:
+            closed: the state before the log was made.
+
+        Returns:
+            The place, None where nothing has been committed to the log yet.
+
+        Raises:
+            Discontinuity: it is the log of another database.
+            NotQuiet: it is being restarted.
+        """
+        end = self._log_end()
+        header = self._log.header()
+        if not end.frame or header is None:
+            return None
+        if header.page_size != closed.header.page_size:
+            raise Discontinuity("page size changed")
+        nothing, main = LogEnd(end.salts, 0, 0, seal_of(end.salts, (0, 0))), closed.main
+        return _place(nothing, header.page_size, closed.page_count, main)
 
     def close(self) -> None:
         """Lets go of the log that was followed; idempotent."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from watcher.sqlite.captured import Discontinuity, NotQuiet
-from watcher.sqlite.caught_journals import CaughtJournals, JournalFile, Transaction
+from watcher.sqlite.captured import Discontinuity, Mark, NotQuiet
+from watcher.sqlite.caught_journals import CaughtJournals
 from watcher.sqlite.fileformat import (
     DatabaseHeader,
     NotADatabase,
@@ -20,8 +20,9 @@ from watcher.sqlite.fileformat import (
     normalise_first_page,
     parse_header,
 )
-from watcher.sqlite.files import DatabaseFiles, Identity
+from watcher.sqlite.files import DatabaseFiles, Identity, identify
 from watcher.sqlite.journal import parse_journal
+from watcher.sqlite.journal_file import JournalFile, Transaction
 
 
 class Disturbed(NotQuiet):
@@ -74,6 +75,8 @@ class Looks:
         self._locked: Identity | None = None
         # Whether a transaction was writing the file at the last look that counts.
         self.is_beside_a_writer = False
+        # Whether there was a journal when the last look began.
+        self.journal_exists = False
 
     def begin(self) -> Look | None:
         """Begins a look; None where file events do not tell what happens meanwhile.
@@ -144,9 +147,15 @@ class Looks:
         Raises:
             NotQuiet: one may have.
         """
-        self._files.journal.refresh()
-        if is_live_journal(self._files.journal.read(8, 0)) and not self._files.writer_is_at_work():
-            raise NotQuiet("journal")
+        journal = self._files.journal
+        self.journal_exists = identify(journal.path) is not None
+        if not self.journal_exists:
+            journal.close()
+        # Not opened while a writer is at work: to close a deleted journal holds up whoever syncs.
+        elif not self._files.writer_is_at_work():
+            journal.refresh()
+            if is_live_journal(journal.read(8, 0)) and not self._files.writer_is_at_work():
+                raise NotQuiet("journal")
 
     def read(self, look: Look, page: int, page_size: int) -> bytes:
         """Reads a page of the last committed state."""
@@ -172,6 +181,16 @@ def parse_first_page(page: bytes) -> DatabaseHeader:
         return parse_header(page)
     except NotADatabase:
         raise Discontinuity("the header is not valid") from None
+
+
+def mark_of(opening: int, header: DatabaseHeader) -> Mark | None:
+    """Where the count of commits stands in a file without a log.
+
+    Args:
+        opening: which opening of the file it is.
+        header: its header; commits that are written to a log do not count in it.
+    """
+    return None if header.wal else Mark("rollback", opening, header.change_counter)
 
 
 def _transaction(file: JournalFile) -> Transaction | None:

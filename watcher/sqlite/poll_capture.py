@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 import apsw
@@ -162,6 +162,10 @@ class PollCapture:
         pending.page_count = page_count
         compare_file(self._copy, page_count, shadow, pending, nothing_newer)
         return Captured(header.page_size, page_count, None)
+
+    def meanwhile(self, pages: int) -> AbstractContextManager[None]:  # noqa: ARG002 - the protocol's
+        """See `Capture`: nothing can be missed."""
+        return nullcontext()
 
     def settle(self, captured: Captured | None) -> None:
         """See `Capture`."""

@@ -303,13 +303,15 @@ async def _open_capture(
     files = DatabaseFiles(path)
     names = [file.path.name for file in (files.main, files.log, files.index, files.journal)]
     journals = CaughtJournals(path)
-    wakeup = open_wakeup(path.parent, names, events=poll is None, on_event=journals.on_event)
+    told, passing = journals.on_event, [files.journal.path.name]
+    wakeup = open_wakeup(path.parent, names, events=poll is None, on_event=told, passing=passing)
     stack.push_async_callback(wakeup.aclose)
     if poll is not None:
         return PollCapture(files, directory), wakeup, poll
     note = None if options.hold_note is None else HoldNote(options.hold_note)
     hold = Hold(files, options.hold, note)
-    return RawCapture(files, wakeup.touched, hold, journals), wakeup, _FALLBACK_POLL_SECONDS
+    raw = RawCapture(files, wakeup.touched, hold, journals, wakeup.take)
+    return raw, wakeup, _FALLBACK_POLL_SECONDS
 
 
 def _open_state(
@@ -382,6 +384,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The state is as secret as the database, whoever may look into its directory.
     os.umask(0o077)
+    sys.setswitchinterval(0.0003)  # for the thread that takes events: see `taking`
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     end = socket.socket(fileno=int(sys.argv[1]))
     options = msgspec.json.decode(sys.argv[2], type=Options)

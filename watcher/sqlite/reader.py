@@ -105,7 +105,6 @@ class Reader:
             return
         if is_trusted:
             self._locator.trust()
-            # Until the next clean end.
             self._history.remember("pointers", 0)
         place, unreadable = self._history.recall("place"), self._history.recall("unreadable")
         if isinstance(place, bytes):
@@ -293,6 +292,7 @@ class Reader:
         """Records what became of the rows of the state before."""
         with (
             naming_corruption(self._path),
+            self._capture.meanwhile(len(self._pending)),
             self._commits.read(
                 self.unreadable, self._failed, retry=retry, whole=self._compare_next
             ) as (planned, touched),

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from watcher.errors import DatabaseUnavailable
-from watcher.sqlite.captured import Captured, Discontinuity, Mark, NotQuiet
-from watcher.sqlite.caught_journals import CaughtJournals, Transaction
+from watcher.sqlite.captured import Captured, Discontinuity, NotQuiet
+from watcher.sqlite.caught_journals import CaughtJournals
 from watcher.sqlite.fileformat import HEADER_SIZE, DatabaseHeader, normalise_first_page
 from watcher.sqlite.files import DatabaseFiles, Identity, is_fresh, read_header
+from watcher.sqlite.journal_file import Transaction
 from watcher.sqlite.journaled_pages import changed_pages
-from watcher.sqlite.look import Disturbed, Look, Looks, parse_first_page
+from watcher.sqlite.look import Disturbed, Look, Looks, mark_of, parse_first_page
+from watcher.sqlite.settled_file import SettledFile
 from watcher.sqlite.shadow import Pending, Shadow
 from watcher.sqlite.whole_file import compare_file, nothing_newer
 
@@ -31,17 +33,6 @@ _FEW_PAGES = 4096
 _PART = 8
 # How many pages are read before events are taken: some tenths of a millisecond.
 _PAGES_BETWEEN = 64
-
-
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    # The state settled last: where the count stood, and how the file looked.
-    opening: int
-    header: DatabaseHeader
-    head: bytes
-    page_count: int
-    main: Identity
-    writes: int
 
 
 class RollbackCapture:
@@ -63,7 +54,7 @@ class RollbackCapture:
         self._journals = CaughtJournals(files.path) if journals is None else journals
         self._is_fed = journals is not None
         self._looks = Looks(files, touched, self._journals)
-        self._settled: _Settled | None = None
+        self._settled: SettledFile | None = None
         # What `settle` makes of the state found last.
         self._found: tuple[Captured, Callable[[], None]] | None = None
 
@@ -74,6 +65,22 @@ class RollbackCapture:
         When it commits, neither times nor counter need to change any more.
         """
         return self._looks.is_beside_a_writer
+
+    @property
+    def closed(self) -> SettledFile | None:
+        """The state settled last, where it is that of a database in WAL mode without a log."""
+        found = self._settled
+        return found if found is not None and found.header.wal else None
+
+    def is_unwritten(self) -> bool:
+        """Tells whether it is certain that nobody has written the file since that state."""
+        found = self._settled
+        return (
+            found is not None
+            and self._looks.touched() is not None
+            and self._journals.writes == found.writes
+            and self._files.main.refresh() == found.main
+        )
 
     def follow(self, shadow: Shadow, pending: Pending) -> Captured | None:  # noqa: ARG002 - the protocol's
         """See `Capture`."""
@@ -105,7 +112,7 @@ class RollbackCapture:
         self._looks.require_valid(look)
         return captured
 
-    def _require_settled(self) -> _Settled:
+    def _require_settled(self) -> SettledFile:
         if self._settled is None:
             raise Discontinuity("start")
         main = self._files.main.refresh()
@@ -113,7 +120,7 @@ class RollbackCapture:
             raise Discontinuity("replaced")
         return self._settled
 
-    def _require_unchanged(self, settled: _Settled) -> None:
+    def _require_unchanged(self, settled: SettledFile) -> None:
         """Where events do not tell it, times and header may show that nothing was written."""
         if settled.header.wal and self._files.log.refresh() is not None:
             raise Discontinuity("a log")
@@ -122,7 +129,7 @@ class RollbackCapture:
         if main != settled.main or is_fresh(main) or head != settled.head:
             raise Discontinuity(self._journals.broken or "events are not to be had")
 
-    def _follow(self, settled: _Settled, look: Look, pending: Pending) -> Captured | None:
+    def _follow(self, settled: SettledFile, look: Look, pending: Pending) -> Captured | None:
         first_page = self._looks.read(look, 1, settled.header.page_size)
         header = parse_first_page(first_page)
         if header.wal and self._files.log.refresh() is not None:
@@ -136,17 +143,17 @@ class RollbackCapture:
         transactions = self._journals.commits(steps, header.page_size)
         if not header.page_count:
             raise Discontinuity("the header does not tell the size")
-        _require_counts(transactions, settled)
+        settled.require_counts(transactions)
         image = normalise_first_page(transactions[0].image(1) or b"", settled.page_count)
         if image != pending.read_before(1):
             raise Discontinuity("a journal begins with another state")
         self._put(look, transactions, first_page, header, pending)
-        mark = Mark("rollback", settled.opening, header.change_counter)
+        mark = mark_of(settled.opening, header)
         captured = Captured(header.page_size, header.page_count, mark, steps)
         self._found = captured, self._finder(look, first_page, header, header.page_count)
         return captured
 
-    def _require_undone(self, settled: _Settled, look: Look, first_page: bytes) -> None:
+    def _require_undone(self, settled: SettledFile, look: Look, first_page: bytes) -> None:
         """Without a step of the counter, what transactions have written was rolled back."""
         is_written = look.writes != settled.writes
         if first_page[:HEADER_SIZE] != settled.head:
@@ -196,7 +203,7 @@ class RollbackCapture:
         self, look: Look, first_page: bytes, header: DatabaseHeader, page_count: int
     ) -> Callable[[], None]:
         opening, head = self._files.main.opening, first_page[:HEADER_SIZE]
-        found = _Settled(opening, header, head, page_count, look.main, look.writes)
+        found = SettledFile(opening, header, head, page_count, look.main, look.writes)
 
         def settle() -> None:
             self._journals.settle(look.ended)
@@ -270,7 +277,7 @@ class RollbackCapture:
                 raise NotQuiet("changed")
         return nothing_newer(pages)
 
-    def _start(self, header: DatabaseHeader) -> _Settled:
+    def _start(self, header: DatabaseHeader) -> SettledFile:
         """Finds out where the count stands before the file is read."""
         try:
             look = self._looks.begin()
@@ -286,11 +293,11 @@ class RollbackCapture:
             page_count = -(-look.main.size // header.page_size)
         if not page_count or now.page_size != header.page_size:
             raise NotQuiet("changed")
-        self._journals.start(look.ended, exists=self._files.journal.descriptor >= 0)
+        self._journals.start(look.ended, exists=self._looks.journal_exists)
         opening, head = self._files.main.opening, first_page[:HEADER_SIZE]
-        return _Settled(opening, now, head, page_count, look.main, look.writes)
+        return SettledFile(opening, now, head, page_count, look.main, look.writes)
 
-    def _complete(self, start: _Settled, pending: Pending) -> Captured:
+    def _complete(self, start: SettledFile, pending: Pending) -> Captured:
         """Reads again what was written while the file was read, so that it is of one state."""
         look = self._looks.begin()
         if look is None or start.opening != self._files.main.opening:
@@ -302,14 +309,14 @@ class RollbackCapture:
         except Discontinuity:
             raise NotQuiet("changed") from None
         self._looks.require_valid(look)
-        mark = Mark("rollback", start.opening, header.change_counter)
+        mark = mark_of(start.opening, header)
         captured = Captured(header.page_size, page_count, mark)
         self._found = captured, self._finder(look, first_page, header, page_count)
         return captured
 
     def _put_again(
         self,
-        start: _Settled,
+        start: SettledFile,
         look: Look,
         first_page: bytes,
         header: DatabaseHeader,
@@ -325,7 +332,7 @@ class RollbackCapture:
         if transactions:
             if not header.page_count:
                 raise NotQuiet("changed")
-            _require_counts(transactions, start)
+            start.require_counts(transactions)
             count = header.page_count
             pages |= self._changed(look, transactions, first_page, header)
         if look.under_way is not None:
@@ -359,9 +366,9 @@ class RollbackCapture:
         compare_file(self._files.main, page_count, shadow, pending, nothing_newer)
         self._require_untouched(header, main, can_tell=can_tell)
         self._looks.was_valid()
-        mark = Mark("rollback", self._files.main.opening, header.change_counter)
-        captured = Captured(header.page_size, page_count, mark)
-        found = _Settled(mark.opening, header, head, page_count, main, self._journals.writes)
+        opening = self._files.main.opening
+        captured = Captured(header.page_size, page_count, mark_of(opening, header))
+        found = SettledFile(opening, header, head, page_count, main, self._journals.writes)
 
         def settle() -> None:
             self._settled = found
@@ -386,14 +393,3 @@ class RollbackCapture:
     def close(self) -> None:
         """Lets go of the caught journals; idempotent."""
         self._journals.close()
-
-
-def _require_counts(transactions: list[Transaction], start: _Settled) -> None:
-    """Each journal has to be that of one step, and the first to begin with the given state."""
-    for step, transaction in enumerate(transactions):
-        image = transaction.image(1) or b""
-        count = (start.header.change_counter + step) & 0xFFFFFFFF
-        if len(image) < 28 or int.from_bytes(image[24:28], "big") != count:
-            raise Discontinuity("a journal is not that of the commit")
-    if transactions[0].journal.page_count != start.page_count:
-        raise Discontinuity("a journal begins with another state")
