@@ -234,6 +234,9 @@ class Machine(RuleBasedStateMachine):
             found = self.writers.fresh(self.path, keep=self.keep)
             if found is not None and found[0] != self.states[-1]:
                 self.states.append(found[0])
+            else:
+                # A commit that writes a page as it was is not to be told from padding.
+                self.is_plain = False
 
     def _cannot_survive(self, process: int, connection: int) -> bool:
         """Tells whether a writer keeps its journal where it goes with it."""
