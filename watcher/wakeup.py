@@ -105,12 +105,14 @@ class InotifyWakeup:
         self._on_event = on_event
         self._touched: set[str] = set()
         self._event = asyncio.Event()
-        # All events; and only those of files that are made and removed, to be woken by.
         self._inotify = asyncinotify.Inotify(cache_size=64, sync_timeout=0)
-        self._comings = asyncinotify.Inotify(cache_size=64, sync_timeout=0)
+        # Tells only of files that are made and removed, to be woken by these alone.
+        self._comings = _second() if self._passing else None
+        self._coming: asyncinotify.Watch | None = None
         self._loop = asyncio.get_running_loop()
+        self._more: asyncio.Handle | None = None
         self._later: asyncio.Handle | None = None
-        self._passing_until = 0.0
+        self._is_passing, self._passing_until = False, 0.0
         self._watching = False
         try:
             self._watch()
@@ -120,7 +122,7 @@ class InotifyWakeup:
         except OSError:
             self._close()
             raise
-        self._loop.add_reader(self._inotify.fd, self._wake)
+        self._loop.add_reader(self._inotify.fd, self._hear)
 
     def _watch(self) -> None:
         mask = asyncinotify.Mask
@@ -128,31 +130,41 @@ class InotifyWakeup:
         self._inotify.add_watch(
             self._directory, comings | mask.MODIFY | mask.MOVE_SELF | mask.ONLYDIR
         )
-        self._comings.add_watch(self._directory, comings | mask.ONLYDIR)
         self._watching = True
+        if self._comings is not None:
+            with contextlib.suppress(OSError):  # then each event wakes
+                self._coming = self._comings.add_watch(self._directory, comings | mask.ONLYDIR)
 
-    def _wake(self) -> None:
-        if self._drain(_EVENTS_BETWEEN_LOOKS) == _EVENTS_BETWEEN_LOOKS:
-            # There are more, but a busy neighbour must not keep everything else waiting.
-            return
-        if self._passing_until > self._loop.time():
-            self._loop.remove_reader(self._inotify.fd)
-            self._loop.add_reader(self._comings.fd, self._come)
+    def _hear(self) -> None:
+        """Takes some events."""
+        taken = self._drain(_EVENTS_BETWEEN_LOOKS)
+        if self._is_passing and self._comings is not None:
+            taken = max(taken, _emptied(self._comings))
+        if self._more is not None:
+            self._more.cancel()
+            self._more = None
+        if taken == _EVENTS_BETWEEN_LOOKS:
+            # A busy neighbour must not keep everything else waiting; and there may be more that
+            # the library has read, of which the descriptor does not tell.
+            self._more = self._loop.call_soon(self._hear)
+        elif not self._is_passing and self._coming and self._passing_until > self._loop.time():
+            self._pass(self._comings, self._inotify)
             self._later = self._loop.call_later(_PASSING_SECONDS, self._has_passed)
 
-    def _come(self) -> None:
-        for _ in range(_EVENTS_BETWEEN_LOOKS):
-            if self._comings.sync_get() is None:
-                break
-        self._drain(_EVENTS_BETWEEN_LOOKS)
+    def _pass(self, to: asyncinotify.Inotify | None, of: asyncinotify.Inotify | None) -> None:
+        assert to is not None
+        assert of is not None
+        self._is_passing = to is self._comings
+        self._loop.remove_reader(of.fd)
+        self._loop.add_reader(to.fd, self._hear)
 
     def _has_passed(self) -> None:
         rest = self._passing_until - self._loop.time()
         if rest > 0:
             self._later = self._loop.call_later(rest, self._has_passed)
             return
-        self._loop.remove_reader(self._comings.fd)
-        self._loop.add_reader(self._inotify.fd, self._wake)
+        self._pass(self._inotify, self._comings)
+        self._hear()
 
     def _drain(self, most: int = _EVENTS_AT_ONCE) -> int:
         """Takes events from the queue; fewer than asked if that are all."""
@@ -168,6 +180,10 @@ class InotifyWakeup:
         if event.mask & mask.MOVE_SELF and event.watch is not None:
             with contextlib.suppress(OSError):  # it may have been removed since
                 self._inotify.rm_watch(event.watch)
+            if self._comings is not None and self._coming is not None:
+                with contextlib.suppress(OSError):
+                    self._comings.rm_watch(self._coming)
+                self._coming = None
         if event.mask & (mask.IGNORED | mask.MOVE_SELF):
             # The directory itself is gone; another may come in its place.
             self._watching = False
@@ -200,15 +216,33 @@ class InotifyWakeup:
         return names if self._watching and drained else None
 
     async def aclose(self) -> None:
-        if self._later is not None:
-            self._later.cancel()
+        for handle in (self._more, self._later):
+            if handle is not None:
+                handle.cancel()
         self._close()
 
     def _close(self) -> None:
         for inotify in (self._inotify, self._comings):
-            with contextlib.suppress(ValueError):  # already closed
-                self._loop.remove_reader(inotify.fd)
-            inotify.close()
+            if inotify is not None:
+                with contextlib.suppress(ValueError):  # already closed
+                    self._loop.remove_reader(inotify.fd)
+                inotify.close()
+
+
+def _second() -> asyncinotify.Inotify | None:
+    """Opens a further queue; None where there are none left."""
+    try:
+        return asyncinotify.Inotify(cache_size=64, sync_timeout=0)
+    except OSError:
+        return None
+
+
+def _emptied(inotify: asyncinotify.Inotify) -> int:
+    """Drops events; fewer than is possible at once if these were all."""
+    for dropped in range(_EVENTS_BETWEEN_LOOKS):
+        if inotify.sync_get() is None:
+            return dropped
+    return _EVENTS_BETWEEN_LOOKS
 
 
 def _happening(event: asyncinotify.Event) -> Happening:

@@ -298,6 +298,31 @@ def test_events_that_were_lost_are_told(tmp_path: Path) -> None:
     assert ("", "lost") in told
 
 
+@pytest.mark.parametrize("passing", [False, True])
+@pytest.mark.parametrize("neighbours", [62, 128, 500])
+def test_a_busy_neighbour_hides_nothing(tmp_path: Path, neighbours: int, passing: bool) -> None:
+    """What the library has read ahead is taken though the descriptor tells of nothing."""
+
+    async def opened() -> None:
+        path, journal = tmp_path / "app.db", tmp_path / "app.db-journal"
+        wakeup = InotifyWakeup(tmp_path, [path.name, journal.name], passing=[journal.name])
+        if passing:
+            journal.touch()
+            assert not await wakeup.wait(0.005)
+        with (tmp_path / "one").open("w") as one, (tmp_path / "two").open("w") as two:
+            # In turns, because equal ones are joined.
+            for number in range(neighbours):
+                (one, two)[number % 2].write("x")
+                (one, two)[number % 2].flush()
+        path.write_text("changed")
+        if passing:
+            journal.unlink()
+        assert await wakeup.wait(PATIENCE)
+        await wakeup.aclose()
+
+    asyncio.run(opened())
+
+
 def test_a_passing_file_wakes_when_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its making and what is written meanwhile wake nobody; all of it is told when it is gone."""
     monkeypatch.setattr("watcher.wakeup._PASSING_SECONDS", PATIENCE)

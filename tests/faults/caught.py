@@ -37,12 +37,12 @@ class Follower:
 
     def catch(self) -> None:
         """Takes the events there are, as the event loop does between two looks."""
-        self._wakeup._drain()
+        self._wakeup.take()
 
     def start(self) -> Captured:
         """Compares the file as a whole and goes on from what it finds."""
         captured = self.capture.capture(self._shadow, self._pending)
-        self._go_on(captured)
+        self.settle(captured)
         return captured
 
     def follow(self, *, settle: bool = True) -> Captured | None:
@@ -54,17 +54,18 @@ class Follower:
         captured = self.follow_beside_a_writer(settle=False)
         assert_same_pages(self.path.read_bytes(), self._pending, captured)
         if captured is not None and settle:
-            self._go_on(captured)
+            self.settle(captured)
         return captured
 
     def follow_beside_a_writer(self, *, settle: bool = True) -> Captured | None:
         """Follows where the file cannot tell whether it is right."""
         captured = self.capture.follow(self._shadow, self._pending)
         if captured is not None and settle:
-            self._go_on(captured)
+            self.settle(captured)
         return captured
 
-    def _go_on(self, captured: Captured) -> None:
+    def settle(self, captured: Captured) -> None:
+        """Goes on from a state that was found."""
         self._pending.settle()
         self.capture.settle(captured)
         self._shadow.apply(self._pending)

@@ -22,6 +22,7 @@ from tests.faults.conftest import StartProgram
 from tests.faults.program import Program
 from tests.oracle.contents import contents_of_file
 from watcher.sqlite.captured import Discontinuity, NotQuiet
+from watcher.sqlite.caught_journals import CaughtJournals
 
 FILLED = """
 CREATE TABLE items(id INTEGER PRIMARY KEY, name TEXT NOT NULL, value TEXT);
@@ -555,6 +556,48 @@ def test_a_commit_over_two_files(
         assert captured.commits == 1
 
     following(path, state, scenario)
+
+
+def test_what_happens_before_a_state_is_settled_is_not_forgotten(
+    database: MakeDatabase, state: Path, program: StartProgram
+) -> None:
+    """A journal that was used meanwhile, and is used again, is not taken for that of one commit."""
+    path = database(sql=f"{FILLED}CREATE TABLE other(v); INSERT INTO other VALUES('before');")
+    deletes, persists = writer(program, path), writer(program, path, "journal_mode=persist")
+
+    def scenario(follower: Follower) -> None:
+        commit(deletes, follower, ["UPDATE items SET name='first' WHERE id=1"])
+        captured = follower.follow(settle=False)
+        assert captured is not None
+        # Its journal is deleted like that of a commit, but the counter is as it was.
+        deletes.run("PRAGMA cache_size=10", "BEGIN", "UPDATE items SET name=zeroblob(3000)")
+        follower.catch()
+        deletes.run("ROLLBACK")
+        commit(persists, follower, ["UPDATE other SET v='meanwhile'"])
+        follower.settle(captured)
+        commit(deletes, follower, ["UPDATE items SET name='last' WHERE id=2"])
+        with pytest.raises(Discontinuity):
+            follower.follow()
+        follower.start()
+        assert contents_of_file(follower.copied) == contents_of_file(path)
+
+    following(path, state, scenario)
+
+
+def test_replaced_journals_are_closed(tmp_path: Path) -> None:
+    """A file that takes the name of another one does not leave that open."""
+    journal = tmp_path / "app.db-journal"
+    journals = CaughtJournals(tmp_path / "app.db")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(10):
+        (tmp_path / "other").write_text("x")
+        (tmp_path / "other").rename(journal)
+        journals.on_event(journal.name, "made")
+    journals.close()
+    deadline = time.monotonic() + 10
+    while len(list(Path("/proc/self/fd").iterdir())) > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_journal_is_not_opened_twice(

@@ -149,6 +149,29 @@ def test_commits_of_a_log_that_was_never_seen_are_not_counted(
     follow(path, state, steps)
 
 
+def test_commits_to_a_log_between_two_journals_are_not_counted(
+    database: MakeDatabase, state: Path, program: StartProgram
+) -> None:
+    """A visit to WAL mode moves the change counter by two, whatever was committed meanwhile."""
+    path = database()
+
+    async def steps(watched: Watched) -> None:
+        await watched.begun()
+        assert watched.reader_pid is not None
+        os.kill(watched.reader_pid, signal.SIGSTOP)
+        writer = program(path)
+        writer.run("PRAGMA journal_mode=wal")
+        for count in range(7):
+            writer.run(f"UPDATE items SET value='{count}' WHERE id=1")
+        writer.run("PRAGMA journal_mode=delete")
+        os.kill(watched.reader_pid, signal.SIGCONT)
+        await watched.caught_up()
+        assert [changeset.commits for changeset in watched.live()] == [None]
+        writer.close()
+
+    follow(path, state, steps)
+
+
 def test_a_log_beside_a_file_that_was_written_is_compared(
     database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:

@@ -120,7 +120,11 @@ class Machine(RuleBasedStateMachine):
     @rule(connection=CONNECTION, begin=BEGIN, operations=IN_TRANSACTION, end=END)
     def run_transaction(self, connection: int, begin: str, operations: list[Any], end: str) -> None:
         self.is_plain = False
-        self._run(connection, [("sql", begin), *operations, ("sql", end)])
+        for operation in [("sql", begin), *operations, ("sql", end)]:
+            self._run(connection, [operation])
+            if connection not in self.open:
+                # Where it could not begin, or was ended by one of them, each is a commit.
+                self._remember_state()
         self._look()
 
     @rule(operations=st.lists(st.tuples(CONNECTION, ROWS), min_size=2, max_size=5))

@@ -101,6 +101,23 @@ def test_another_page_size_makes_a_comparison(rows: Followed) -> None:
     rows.engine.fallbacks.clear()
 
 
+@pytest.mark.parametrize("size", [512, 4096])
+def test_a_value_that_comes_back_to_pages_it_had(tmp_path: Path, size: int) -> None:
+    """Nobody writes a page of it that has the same bytes; still it is known whose it is."""
+    value = f"printf('%.{14 * size}c', 'L')"
+    with followed(tmp_path, Shape(size), "CREATE TABLE b(id INTEGER PRIMARY KEY, x);") as found:
+        found.run(f"INSERT INTO b VALUES (1, {value})")
+        for key in range(1, 12):
+            found.run("DELETE FROM b")
+            found.run(f"INSERT INTO b VALUES ({key}, {value})")
+            found.run(f"UPDATE b SET id={key + 1}")
+            found.run(f"INSERT OR REPLACE INTO b VALUES ({key}, {value})")
+            if key % 3 == 0:
+                found.keep()
+        found.run("UPDATE b SET x=x || 'M'")
+        assert not found.engine.fallbacks
+
+
 # Many commits
 
 SOAK = (pytest.mark.soak, pytest.mark.timeout(300))

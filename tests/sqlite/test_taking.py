@@ -39,3 +39,21 @@ def test_what_fails_in_the_thread_is_raised() -> None:
     with pytest.raises(OSError, match="too many"), taking.meanwhile(100):
         assert failed.wait(20)
     taking.close()
+
+
+def test_without_a_thread_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no more threads can be had the block is run all the same, and the next one too."""
+    taken = threading.Event()
+    taking = Taking(taken.set)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError(f"can't start {thread.name}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with taking.meanwhile(100):
+            pass
+    assert not taken.is_set()
+    with taking.meanwhile(100):
+        assert taken.wait(20)
+    taking.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from watcher.sqlite.first_copy import FirstCopy
@@ -43,15 +43,17 @@ class Mark:
         opening: which opening of the file the count is kept in. An inode would not do: where a
             file was deleted, the next one often gets the same.
         count: change counter of the main file, or iChange of the wal-index.
+        logs: how many logs have come beside the file; what was committed to them is not counted.
     """
 
     kind: str
     opening: int
     count: int
+    logs: int = 0
 
     def commits_since(self, earlier: Mark | None) -> int | None:
         """How many commits SQLite counted since an earlier mark, None where it does not tell."""
-        if earlier is None or (earlier.kind, earlier.opening) != (self.kind, self.opening):
+        if earlier is None or replace(earlier, count=self.count) != self:
             return None
         difference = (self.count - earlier.count) & 0xFFFFFFFF
         return difference if 0 < difference < 1 << 31 else None

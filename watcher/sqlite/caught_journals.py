@@ -33,6 +33,7 @@ class CaughtJournals:
 
     def __init__(self, database: Path) -> None:
         self._main = database.name
+        self._log = database.name + "-wal"
         self._path = database.with_name(database.name + "-journal")
         # Deleted ones beside which the database was written, oldest first.
         self._ended: deque[JournalFile] = deque()
@@ -45,6 +46,9 @@ class CaughtJournals:
         self.writes = 0
         # How often something was not told.
         self.breaks = 0
+        # How many events there were, and how often a log may have been made.
+        self.events = 0
+        self.logs = 0
 
     def on_event(self, name: str, happening: Happening) -> None:
         """Takes an event; a journal is opened at once, for it may soon be gone.
@@ -53,8 +57,11 @@ class CaughtJournals:
             name: the file.
             happening: what happened to it.
         """
+        self.events += 1
         if happening == "lost":
             self.lose()
+        elif name == self._log:
+            self.logs += happening == "made"
         elif name == self._main:
             self._main_event(happening)
         elif name == self._path.name:
@@ -63,6 +70,7 @@ class CaughtJournals:
     def lose(self) -> None:
         """Takes it that events may have been lost."""
         self.writes += 1
+        self.logs += 1
         self._break("events were lost")
         self._drop_current()
 
@@ -101,6 +109,7 @@ class CaughtJournals:
             return current
         if current is not None:
             self._break("a journal was replaced")
+            self._drop_current()
         for earlier in self._ended:
             if _is_same(earlier.descriptor, descriptor):
                 # What was opened then was this file already.
@@ -233,16 +242,18 @@ class CaughtJournals:
         transaction.is_cut = current.is_flushing
         return transaction
 
-    def settle(self, ended: int) -> None:
+    def settle(self, ended: int, events: int) -> None:
         """Goes on behind transactions that have been dealt with.
 
         Args:
             ended: how many of the journals that were deleted belong to them; that of a
                 transaction under way does not.
+            events: how many events there had been when it was found how things stand. What a
+                journal was used for since then is not dealt with.
         """
         self._forget(min(ended, len(self._ended)))
         current = self._current
-        if current is not None and current.was_rewritten:
+        if current is not None and current.was_rewritten and events == self.events:
             current.reuse()
 
     def start(self, ended: int, *, exists: bool) -> None:
@@ -253,7 +264,7 @@ class CaughtJournals:
             exists: whether there was a journal then.
         """
         self._broken = None
-        self.settle(ended)
+        self.settle(ended, self.events)
         if self._current is None and exists:
             # It was there before we were.
             self._current = JournalFile(self._open())

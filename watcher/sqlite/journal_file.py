@@ -90,8 +90,13 @@ class DoneJournals:
         """Closes all; idempotent."""
         descriptors, self._descriptors = self._descriptors, []
         self._bytes = 0
-        # It can take many milliseconds, in which the next journals would be missed.
-        threading.Thread(target=_close, args=(descriptors,), name="closing").start()
+        if not descriptors:
+            return
+        try:
+            # It can take many milliseconds, in which the next journals would be missed.
+            threading.Thread(target=_close, args=(descriptors,), name="closing").start()
+        except RuntimeError:  # there are no more threads
+            _close(descriptors)
 
 
 def _close(descriptors: list[int]) -> None:

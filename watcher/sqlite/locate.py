@@ -6,7 +6,7 @@ The recipe is `Locator.locate`. Why no row is missed is argued in `docs/engine.m
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from watcher.sqlite.btree import (
@@ -31,6 +31,8 @@ from watcher.sqlite.touched import Forcing, Side, Touched, Unattributed, add_mov
 # More than these are compared as whole tables: what is remembered of each page takes memory.
 MOST_PAGES = 300_000
 _MOST_PARENTS = 16
+# After so many right hints for a chain the rest is not looked at; a wrong one costs a comparison.
+_MOST_KNOWN = 32
 _COOKIE = slice(40, 44)
 
 
@@ -258,6 +260,7 @@ class Locator:
                     found = found - before.pointed_to(page, layout)
                 for below in found:
                     adopted.setdefault(below, []).append(page)
+                    self._adopt_chain(before, after, below, adopted)
             following = next_overflow(after.read(page))
             # One of them is right; that so many look like it by chance is no chance.
             if (
@@ -265,7 +268,40 @@ class Locator:
                 and len(adopted.get(following, ())) < _MOST_PARENTS
             ):
                 adopted.setdefault(following, []).append(page)
+                self._adopt_chain(before, after, following, adopted)
         return adopted
+
+    def _adopt_chain(
+        self, before: _State, after: _State, page: int, adopted: dict[int, list[int]]
+    ) -> None:
+        for following, above in self._unwritten_chain(before, after, page):
+            adopted.setdefault(following, []).append(above)
+
+    def _unwritten_chain(
+        self, before: _State, after: _State, page: int
+    ) -> Iterator[tuple[int, int]]:
+        """Follows a chain of overflow pages as far as nobody wrote them and hints may be missing.
+
+        A page that was free can be used again with the bytes it has, where a value comes back.
+
+        Yields:
+            A page that follows, and the one it follows.
+        """
+        seen: set[int] = set()
+        known = 0
+        while page not in seen and 1 < page <= after.page_count and known < _MOST_KNOWN:
+            if before.read(page) != after.read(page):
+                return
+            seen.add(page)
+            following = next_overflow(after.read(page))
+            if not 1 < following <= after.page_count:
+                return
+            if self._parent(following) == page:
+                known += 1
+            else:
+                known = 0
+                yield following, page
+            page = following
 
     def _require_free(self, state: _State) -> None:
         first = state.read(1)
@@ -304,7 +340,9 @@ class Locator:
             if owner is None:
                 continue
             if owner.cell is not None:
-                self._hints[next_overflow(after.read(page))] = page
+                following = next_overflow(after.read(page))
+                self._hints[following] = page
+                self._hints.update(self._unwritten_chain(before, after, following))
             else:
                 self._note_node(before, after, page, layout)
         # In a damaged file a number can be anything.
@@ -322,6 +360,7 @@ class Locator:
             if not _is_node(before, child) and before.read(child) == after.read(child):
                 stale = pointed_to(after.read(child), child, layout)
                 self._hints.update(dict.fromkeys(stale, child))
+                self._hints.update(self._unwritten_chain(before, after, child))
 
     def settle(self) -> None:
         """Goes on from the state after; called when the pending pages have been settled."""

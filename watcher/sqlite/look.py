@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from watcher.sqlite.captured import Discontinuity, Mark, NotQuiet
+from watcher.sqlite.captured import Discontinuity, NotQuiet
 from watcher.sqlite.caught_journals import CaughtJournals
 from watcher.sqlite.fileformat import (
     DatabaseHeader,
@@ -181,16 +181,6 @@ def parse_first_page(page: bytes) -> DatabaseHeader:
         return parse_header(page)
     except NotADatabase:
         raise Discontinuity("the header is not valid") from None
-
-
-def mark_of(opening: int, header: DatabaseHeader) -> Mark | None:
-    """Where the count of commits stands in a file without a log.
-
-    Args:
-        opening: which opening of the file it is.
-        header: its header; commits that are written to a log do not count in it.
-    """
-    return None if header.wal else Mark("rollback", opening, header.change_counter)
 
 
 def _transaction(file: JournalFile) -> Transaction | None:

@@ -16,13 +16,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from watcher.errors import DatabaseUnavailable
-from watcher.sqlite.captured import Captured, Discontinuity, NotQuiet
+from watcher.sqlite.captured import Captured, Discontinuity, Mark, NotQuiet
 from watcher.sqlite.caught_journals import CaughtJournals
 from watcher.sqlite.fileformat import HEADER_SIZE, DatabaseHeader, normalise_first_page
 from watcher.sqlite.files import DatabaseFiles, Identity, is_fresh, read_header
 from watcher.sqlite.journal_file import Transaction
 from watcher.sqlite.journaled_pages import changed_pages
-from watcher.sqlite.look import Disturbed, Look, Looks, mark_of, parse_first_page
+from watcher.sqlite.look import Disturbed, Look, Looks, parse_first_page
 from watcher.sqlite.settled_file import SettledFile
 from watcher.sqlite.shadow import Pending, Shadow
 from watcher.sqlite.whole_file import compare_file, nothing_newer
@@ -77,6 +77,7 @@ class RollbackCapture:
         found = self._settled
         return (
             found is not None
+            and self._is_fed
             and self._looks.touched() is not None
             and self._journals.writes == found.writes
             and self._files.main.refresh() == found.main
@@ -148,7 +149,7 @@ class RollbackCapture:
         if image != pending.read_before(1):
             raise Discontinuity("a journal begins with another state")
         self._put(look, transactions, first_page, header, pending)
-        mark = mark_of(settled.opening, header)
+        mark = self._mark(settled.opening, header)
         captured = Captured(header.page_size, header.page_count, mark, steps)
         self._found = captured, self._finder(look, first_page, header, header.page_count)
         return captured
@@ -164,7 +165,7 @@ class RollbackCapture:
             raise Discontinuity("the file times have changed")
         if is_written and look.under_way is None:
             self._looks.require_valid(look)
-            self._journals.settle(look.ended)
+            self._journals.settle(look.ended, self._journals.events)
             self._settled = replace(settled, main=look.main, writes=look.writes)
 
     def _put(
@@ -204,12 +205,17 @@ class RollbackCapture:
     ) -> Callable[[], None]:
         opening, head = self._files.main.opening, first_page[:HEADER_SIZE]
         found = SettledFile(opening, header, head, page_count, look.main, look.writes)
+        events = self._journals.events
 
         def settle() -> None:
-            self._journals.settle(look.ended)
+            self._journals.settle(look.ended, events)
             self._settled = found
 
         return settle
+
+    def _mark(self, opening: int, header: DatabaseHeader) -> Mark | None:
+        logs = self._journals.logs  # what is committed to one does not count in the header
+        return None if header.wal else Mark("rollback", opening, header.change_counter, logs)
 
     def settle(self, captured: Captured) -> None:
         """See `Capture`."""
@@ -309,8 +315,7 @@ class RollbackCapture:
         except Discontinuity:
             raise NotQuiet("changed") from None
         self._looks.require_valid(look)
-        mark = mark_of(start.opening, header)
-        captured = Captured(header.page_size, page_count, mark)
+        captured = Captured(header.page_size, page_count, self._mark(start.opening, header))
         self._found = captured, self._finder(look, first_page, header, page_count)
         return captured
 
@@ -367,7 +372,7 @@ class RollbackCapture:
         self._require_untouched(header, main, can_tell=can_tell)
         self._looks.was_valid()
         opening = self._files.main.opening
-        captured = Captured(header.page_size, page_count, mark_of(opening, header))
+        captured = Captured(header.page_size, page_count, self._mark(opening, header))
         found = SettledFile(opening, header, head, page_count, main, self._journals.writes)
 
         def settle() -> None:

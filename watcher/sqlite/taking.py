@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 # The rows of fewer pages are read before a journal is gone.
@@ -40,12 +40,22 @@ class Taking:
             yield
             return
         done = threading.Event()
-        future = self._executor.submit(self._take_until, done)
+        future = self._submit(done)
         try:
             yield
         finally:
             done.set()
-            future.result()
+            if future is not None:
+                future.result()
+
+    def _submit(self, done: threading.Event) -> Future[None] | None:
+        try:
+            return self._executor.submit(self._take_until, done)
+        except RuntimeError:
+            # There are no more threads: it goes on without, and with another queue the next time.
+            done.set()
+            self._executor = ThreadPoolExecutor(1, "events")
+            return None
 
     def _take_until(self, done: threading.Event) -> None:
         while not done.wait(_INTERVAL_SECONDS):
