@@ -157,10 +157,10 @@ def _advance_until_told(watched: Watched, reader: int) -> None:
     told = re.compile(r"First copy \d+ %")
     for _ in range(100):
         with suppress(AssertionError):
-            expect(watched.page.locator("#connection")).to_have_text(told, timeout=1000)
+            expect(watched.page.locator("#connection")).to_have_text(told, timeout=200)
             return
         os.kill(reader, signal.SIGCONT)
-        time.sleep(0.01)
+        time.sleep(0.03)
         os.kill(reader, signal.SIGSTOP)
     raise AssertionError("no progress was shown")
 
