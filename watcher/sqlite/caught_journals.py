@@ -46,7 +46,7 @@ class CaughtJournals:
         self.writes = 0
         # How often something was not told.
         self.breaks = 0
-        # How many events there were, and how often a log may have been made.
+        # How many events there were, and how often a log was made.
         self.events = 0
         self.logs = 0
 
@@ -70,7 +70,6 @@ class CaughtJournals:
     def lose(self) -> None:
         """Takes it that events may have been lost."""
         self.writes += 1
-        self.logs += 1
         self._break("events were lost")
         self._drop_current()
 

@@ -14,6 +14,8 @@ from watcher.sqlite.journal import Journal
 _CLOSED_AT_ONCE = 256
 _CLOSED_BYTES = 64 * 1024 * 1024
 _IDLE_SECONDS = 0.2
+# So many are closed without a thread.
+_FEW = 16
 
 
 class JournalFile:
@@ -90,7 +92,8 @@ class DoneJournals:
         """Closes all; idempotent."""
         descriptors, self._descriptors = self._descriptors, []
         self._bytes = 0
-        if not descriptors:
+        if len(descriptors) <= _FEW:
+            _close(descriptors)
             return
         try:
             # It can take many milliseconds, in which the next journals would be missed.

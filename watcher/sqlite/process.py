@@ -54,7 +54,7 @@ from watcher.wakeup import Wakeup, open_wakeup
 _log = logging.getLogger(__name__)
 
 # Behind file events a slow look, for those that get lost.
-_FALLBACK_POLL_SECONDS = 1.0
+_FALLBACK_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS = 0.0005
 _LONGEST_PAUSE_SECONDS = 0.05
 _BUSY_PAUSE_SECONDS = 0.005
@@ -299,7 +299,7 @@ async def _open_capture(
 ) -> tuple[Capture, Wakeup, float]:
     poll = options.poll
     if poll is None and (sys.platform != "linux" or remote_kind(path)):
-        poll = _FALLBACK_POLL_SECONDS
+        poll = _FALLBACK_SECONDS
     files = DatabaseFiles(path)
     names = [file.path.name for file in (files.main, files.log, files.index, files.journal)]
     journals = CaughtJournals(path)
@@ -310,8 +310,7 @@ async def _open_capture(
         return PollCapture(files, directory), wakeup, poll
     note = None if options.hold_note is None else HoldNote(options.hold_note)
     hold = Hold(files, options.hold, note)
-    raw = RawCapture(files, wakeup.touched, hold, journals, wakeup.take)
-    return raw, wakeup, _FALLBACK_POLL_SECONDS
+    return RawCapture(files, wakeup.touched, hold, journals, wakeup.take), wakeup, _FALLBACK_SECONDS
 
 
 def _open_state(
@@ -384,7 +383,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The state is as secret as the database, whoever may look into its directory.
     os.umask(0o077)
-    sys.setswitchinterval(0.0003)  # for the thread that takes events: see `taking`
+    sys.setswitchinterval(0.0003)  # for the thread of `taking`
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     end = socket.socket(fileno=int(sys.argv[1]))
     options = msgspec.json.decode(sys.argv[2], type=Options)
