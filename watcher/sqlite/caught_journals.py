@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections import deque
 from pathlib import Path
 
@@ -22,6 +23,11 @@ from watcher.wakeup import Happening
 # A deleted file takes up disk space as long as it is open here.
 _MOST_FILES = 256
 _MOST_BYTES = 256 * 1024 * 1024
+# Journals that come faster than this cannot be caught one and all, and to hold on to some of them
+# slows their writer down: it is left alone until it slows down itself.
+_MOST_AT_ONCE = 200
+_AT_ONCE_SECONDS = 0.1
+_PAUSE_SECONDS = 1.0
 
 
 class CaughtJournals:
@@ -40,6 +46,8 @@ class CaughtJournals:
         self._current: JournalFile | None = None
         self._last: JournalFile | None = None
         self._done = DoneJournals()
+        # Since when so many journals were made, or tried to be opened.
+        self._made_since, self._made_count = 0.0, 0
         # Why nothing can be proven until the next state is settled.
         self._broken: str | None = "no state was settled"
         # How many events have said that the database was written.
@@ -94,13 +102,13 @@ class CaughtJournals:
         current = self._current
         if happening == "made" or current is None:
             current = self._made()
-        elif current.descriptor < 0:
+        elif current.descriptor < 0 and self._made_count <= _MOST_AT_ONCE:
             current.descriptor = self._open()
         current.has_begun = True
         current.is_flushing = False
 
     def _made(self) -> JournalFile:
-        descriptor = self._open()
+        descriptor = -1 if self._is_outrun() else self._open()
         current, self._last = self._current, None
         if current is not None and _is_same(current.descriptor, descriptor):
             # It was there at the start, and only now comes the event of its making.
@@ -116,6 +124,14 @@ class CaughtJournals:
                 break
         self._current = JournalFile(descriptor)
         return self._current
+
+    def _is_outrun(self) -> bool:
+        now = time.monotonic()
+        is_outrun = self._made_count > _MOST_AT_ONCE
+        if now - self._made_since > (_PAUSE_SECONDS if is_outrun else _AT_ONCE_SECONDS):
+            self._made_since, self._made_count = now, 0
+        self._made_count += 1
+        return self._made_count > _MOST_AT_ONCE
 
     def _removed(self) -> None:
         current, self._current = self._current, None
