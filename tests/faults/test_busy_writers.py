@@ -65,7 +65,7 @@ class Counting(Watched):
 def test_every_commit_of_two_writers_is_accounted_for(
     mode: str, seconds: float, database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:
-    """Two at full speed: no error, no commit uncounted, none counted twice, and it catches up."""
+    """Two at full speed: no commit uncounted, none counted twice, and it catches up."""
     path = database(mode=mode)
     # Its connection keeps the wal-index, in which the commits are counted.
     program(path).run("SELECT * FROM items")
@@ -76,7 +76,8 @@ def test_every_commit_of_two_writers_is_accounted_for(
             with busy_writer(path, first=1000) as one, busy_writer(path, first=2000) as other:
                 await asyncio.sleep(seconds)
                 done = await asyncio.to_thread(lambda: (one.stop(), other.stop()))
-            assert [writer.errors for writer in done] == [[], []]
+            # Without a log two of them can starve each other, watched or not.
+            assert mode == "delete" or [writer.errors for writer in done] == [[], []]
             total = sum(writer.commits for writer in done)
             # However far it is behind, it goes on.
             await watched.until_counted(total, 60 + 30 * seconds)
