@@ -9,7 +9,7 @@ import random
 import shutil
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -584,20 +584,31 @@ def test_what_happens_before_a_state_is_settled_is_not_forgotten(
     following(path, state, scenario)
 
 
+def descriptors() -> int:
+    """How many files are open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def wait_until_open(count: int, look: Callable[[], None] = lambda: None) -> None:
+    """Waits until just so many files are open; takes a look again and again."""
+    deadline = time.monotonic() + 10
+    while descriptors() != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+        look()
+
+
 def test_replaced_journals_are_closed(tmp_path: Path) -> None:
     """A file that takes the name of another one does not leave that open."""
     journal = tmp_path / "app.db-journal"
     journals = CaughtJournals(tmp_path / "app.db")
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = descriptors()
     for _ in range(10):
         (tmp_path / "other").write_text("x")
         (tmp_path / "other").rename(journal)
         journals.on_event(journal.name, "made")
     journals.close()
-    deadline = time.monotonic() + 10
-    while len(list(Path("/proc/self/fd").iterdir())) > before:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until_open(before)
 
 
 def test_a_journal_is_not_opened_twice(
@@ -632,15 +643,11 @@ def test_no_journal_stays_open(database: MakeDatabase, state: Path, program: Sta
     path = database(sql=FILLED)
     app = writer(program, path)
 
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
     def wait_until_closed(follower: Follower, count: int) -> None:
-        deadline = time.monotonic() + 10
-        while descriptors() != count:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        def look() -> None:
             assert not follower.capture.changed()
+
+        wait_until_open(count, look)
 
     def scenario(follower: Follower) -> None:
         before = descriptors()

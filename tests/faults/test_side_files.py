@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from tests.faults.conftest import StartProgram
 from tests.faults.following import follow
 from tests.faults.mounts import mounted
 from tests.faults.running import Running
+from tests.faults.standstill import stopped
 from tests.faults.system_calls import refusing
 from tests.faults.watched import Watched
 
@@ -136,13 +135,11 @@ def test_commits_of_a_log_that_was_never_seen_are_not_counted(
 
     async def steps(watched: Watched) -> None:
         await watched.begun()
-        assert watched.reader_pid is not None
-        os.kill(watched.reader_pid, signal.SIGSTOP)
-        writer = program(path)
-        for count in range(3):
-            writer.run(f"UPDATE items SET value='{count}' WHERE id=1")
-        writer.close()
-        os.kill(watched.reader_pid, signal.SIGCONT)
+        with stopped(watched.reader_pid):
+            writer = program(path)
+            for count in range(3):
+                writer.run(f"UPDATE items SET value='{count}' WHERE id=1")
+            writer.close()
         await watched.caught_up()
         assert [changeset.commits for changeset in watched.live()] == [None]
 
@@ -157,14 +154,12 @@ def test_commits_to_a_log_between_two_journals_are_not_counted(
 
     async def steps(watched: Watched) -> None:
         await watched.begun()
-        assert watched.reader_pid is not None
-        os.kill(watched.reader_pid, signal.SIGSTOP)
         writer = program(path)
-        writer.run("PRAGMA journal_mode=wal")
-        for count in range(7):
-            writer.run(f"UPDATE items SET value='{count}' WHERE id=1")
-        writer.run("PRAGMA journal_mode=delete")
-        os.kill(watched.reader_pid, signal.SIGCONT)
+        with stopped(watched.reader_pid):
+            writer.run("PRAGMA journal_mode=wal")
+            for count in range(7):
+                writer.run(f"UPDATE items SET value='{count}' WHERE id=1")
+            writer.run("PRAGMA journal_mode=delete")
         await watched.caught_up()
         assert [changeset.commits for changeset in watched.live()] == [None]
         writer.close()
@@ -181,12 +176,10 @@ def test_a_log_beside_a_file_that_was_written_is_compared(
 
     async def steps(watched: Watched) -> None:
         await watched.begun()
-        assert watched.reader_pid is not None
-        os.kill(watched.reader_pid, signal.SIGSTOP)
-        writer = program(path)
-        writer.run("UPDATE items SET value='gone' WHERE id=1", "PRAGMA wal_checkpoint(RESTART)")
-        writer.run("UPDATE items SET value='there' WHERE id=2")
-        os.kill(watched.reader_pid, signal.SIGCONT)
+        with stopped(watched.reader_pid):
+            writer = program(path)
+            writer.run("UPDATE items SET value='gone' WHERE id=1", "PRAGMA wal_checkpoint(RESTART)")
+            writer.run("UPDATE items SET value='there' WHERE id=2")
         await watched.caught_up()
         assert [changeset.commits for changeset in watched.live()] == [None]
         assert len(watched.rows()) == 2

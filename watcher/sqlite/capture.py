@@ -58,7 +58,7 @@ class RawCapture:
 
     def changed(self) -> bool:
         """Compares file times and the committed end of the log with those of the last state."""
-        self._take()
+        self._take_journals()
         if not self._log.is_look_due:
             # There are commits of the last look to be followed; its stamp stays theirs.
             return True
@@ -69,6 +69,11 @@ class RawCapture:
                 self._journals.tidy()
             return False
         return True
+
+    def _take_journals(self) -> None:
+        # Beside a log that is followed there are none.
+        if not self._log.is_followed:
+            self._take()
 
     def _stamp(self) -> _Stamp:
         log, index = self._files.log.refresh(), self._files.index.refresh()
@@ -185,7 +190,7 @@ class RawCapture:
 
     def settle(self, captured: Captured | None) -> None:
         """See `Capture`."""
-        self._take()
+        self._take_journals()
         if captured is None:
             self._log.close()
             self._rollback.forget()

@@ -102,13 +102,14 @@ class CaughtJournals:
         current = self._current
         if happening == "made" or current is None:
             current = self._made()
-        elif current.descriptor < 0 and self._made_count <= _MOST_AT_ONCE:
+        elif current.descriptor < 0 and not self._is_outrun:
             current.descriptor = self._open()
         current.has_begun = True
         current.is_flushing = False
 
     def _made(self) -> JournalFile:
-        descriptor = -1 if self._is_outrun() else self._open()
+        self._count_made()
+        descriptor = -1 if self._is_outrun else self._open()
         current, self._last = self._current, None
         if current is not None and _is_same(current.descriptor, descriptor):
             # It was there at the start, and only now comes the event of its making.
@@ -125,13 +126,15 @@ class CaughtJournals:
         self._current = JournalFile(descriptor)
         return self._current
 
+    @property
     def _is_outrun(self) -> bool:
+        return self._made_count > _MOST_AT_ONCE
+
+    def _count_made(self) -> None:
         now = time.monotonic()
-        is_outrun = self._made_count > _MOST_AT_ONCE
-        if now - self._made_since > (_PAUSE_SECONDS if is_outrun else _AT_ONCE_SECONDS):
+        if now - self._made_since > (_PAUSE_SECONDS if self._is_outrun else _AT_ONCE_SECONDS):
             self._made_since, self._made_count = now, 0
         self._made_count += 1
-        return self._made_count > _MOST_AT_ONCE
 
     def _removed(self) -> None:
         current, self._current = self._current, None
