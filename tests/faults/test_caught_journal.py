@@ -5,6 +5,7 @@ Each look is held against the whole file: a page that is missing fails.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import statistics
@@ -611,6 +612,33 @@ def test_replaced_journals_are_closed(tmp_path: Path) -> None:
     wait_until_open(before)
 
 
+def test_the_cost_of_a_journal_does_not_follow_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is asked for its size and inode once, however many have ended before it."""
+    journal = tmp_path / "app.db-journal"
+    journals = CaughtJournals(tmp_path / "app.db")
+    journals.start(0, exists=False)
+    asked = 0
+
+    def fstat(descriptor: int) -> os.stat_result:
+        nonlocal asked
+        asked += 1
+        return stat_of(descriptor)
+
+    stat_of = os.fstat
+    monkeypatch.setattr(os, "fstat", fstat)
+    for _ in range(100):
+        journal.write_bytes(b"x")
+        journals.on_event(journal.name, "made")
+        journals.on_event("app.db", "written")
+        journal.unlink()
+        journals.on_event(journal.name, "removed")
+    assert journals.ended == 100
+    assert asked <= 300
+    journals.close()
+
+
 def test_a_journal_is_not_opened_twice(
     database: MakeDatabase, state: Path, program: StartProgram
 ) -> None:
@@ -659,6 +687,13 @@ def test_no_journal_stays_open(database: MakeDatabase, state: Path, program: Sta
         app.run("ROLLBACK")
         assert follower.follow() is None
         wait_until_closed(follower, before)
+        # An ext4 without a journal searches behind all that are deleted and open.
+        most = 0
+        for number in range(60):
+            commit(app, follower, [f"UPDATE items SET name='c{number}'"])
+            assert follower.follow() is not None
+            most = max(most, descriptors())
+        assert before < most <= before + 20
         # Nobody looks for a long time.
         app.run("PRAGMA cache_size=10000")
         for number in range(300):

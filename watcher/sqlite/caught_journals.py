@@ -9,9 +9,6 @@ grown, then each of them is one commit.
 
 from __future__ import annotations
 
-import os
-import stat
-import time
 from collections import deque
 from pathlib import Path
 
@@ -23,11 +20,6 @@ from watcher.wakeup import Happening
 # A deleted file takes up disk space as long as it is open here.
 _MOST_FILES = 256
 _MOST_BYTES = 256 * 1024 * 1024
-# Journals that come faster than this cannot be caught one and all, and to hold on to some of them
-# slows their writer down: it is left alone until it slows down itself.
-_MOST_AT_ONCE = 200
-_AT_ONCE_SECONDS = 0.1
-_PAUSE_SECONDS = 1.0
 
 
 class CaughtJournals:
@@ -43,11 +35,10 @@ class CaughtJournals:
         self._path = database.with_name(database.name + "-journal")
         # Deleted ones beside which the database was written, oldest first.
         self._ended: deque[JournalFile] = deque()
+        self._ended_bytes = 0
         self._current: JournalFile | None = None
         self._last: JournalFile | None = None
         self._done = DoneJournals()
-        # Since when so many journals were made, or tried to be opened.
-        self._made_since, self._made_count = 0.0, 0
         # Why nothing can be proven until the next state is settled.
         self._broken: str | None = "no state was settled"
         # How many events have said that the database was written.
@@ -102,39 +93,27 @@ class CaughtJournals:
         current = self._current
         if happening == "made" or current is None:
             current = self._made()
-        elif current.descriptor < 0 and not self._is_outrun:
-            current.descriptor = self._open()
+        elif not current.is_open:
+            current.open(self._path)
         current.has_begun = True
         current.is_flushing = False
 
     def _made(self) -> JournalFile:
-        self._count_made()
-        descriptor = -1 if self._is_outrun else self._open()
+        made = JournalFile()
+        made.open(self._path)
         current, self._last = self._current, None
-        if current is not None and _is_same(current.descriptor, descriptor):
+        if current is not None and current.is_same(made):
             # It was there at the start, and only now comes the event of its making.
-            os.close(descriptor)
+            made.close()
             return current
         if current is not None:
             self._break("a journal was replaced")
             self._drop_current()
-        for earlier in self._ended:
-            if _is_same(earlier.descriptor, descriptor):
-                # What was opened then was this file already.
-                self._break("a journal was missed")
-                break
-        self._current = JournalFile(descriptor)
-        return self._current
-
-    @property
-    def _is_outrun(self) -> bool:
-        return self._made_count > _MOST_AT_ONCE
-
-    def _count_made(self) -> None:
-        now = time.monotonic()
-        if now - self._made_since > (_PAUSE_SECONDS if self._is_outrun else _AT_ONCE_SECONDS):
-            self._made_since, self._made_count = now, 0
-        self._made_count += 1
+        if any(earlier.is_same(made) for earlier in self._ended):
+            # What was opened then was this file already.
+            self._break("a journal was missed")
+        self._current = made
+        return made
 
     def _removed(self) -> None:
         current, self._current = self._current, None
@@ -144,26 +123,14 @@ class CaughtJournals:
             # Nothing has come of it.
             self._done.add(current)
             return
-        if current.descriptor < 0:
+        if not current.is_open:
             self._break("a journal was missed")
             return
         self._last = current
         self._ended.append(current)
-        kept = sum(file.size for file in self._ended)
-        if len(self._ended) > _MOST_FILES or kept > _MOST_BYTES:
+        self._ended_bytes += current.size
+        if len(self._ended) > _MOST_FILES or self._ended_bytes > _MOST_BYTES:
             self._break("too many journals")
-
-    def _open(self) -> int:
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        try:
-            descriptor = os.open(self._path, flags)
-        except OSError:
-            # It is gone again, or not ours to read: then what it stands for is compared.
-            return -1
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            return -1
-        return descriptor
 
     def _break(self, why: str) -> None:
         self._broken = self._broken or why
@@ -174,6 +141,7 @@ class CaughtJournals:
     def _forget(self, count: int) -> None:
         for _ in range(count):
             file = self._ended.popleft()
+            self._ended_bytes = self._ended_bytes - file.size if self._ended else 0
             self._done.add(file)
             if file is self._last:
                 self._last = None
@@ -285,7 +253,8 @@ class CaughtJournals:
         self.settle(ended, self.events)
         if self._current is None and exists:
             # It was there before we were.
-            self._current = JournalFile(self._open())
+            self._current = JournalFile()
+            self._current.open(self._path)
 
     def _drop_current(self) -> None:
         if self._current is not None:
@@ -301,14 +270,6 @@ class CaughtJournals:
         self._forget(len(self._ended))
         self._drop_current()
         self._done.close()
-
-
-def _is_same(first: int, second: int) -> bool:
-    if first < 0 or second < 0:
-        return False
-    # As long as one is open its inode is not given to another file.
-    one, other = os.fstat(first), os.fstat(second)
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def _deleted(file: JournalFile, page_size: int) -> Transaction:
