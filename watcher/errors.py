@@ -77,6 +77,23 @@ class UnknownTable(WatchError):
         return f"no watched table is named {self.table[:80]!r}"
 
 
+class BadFilter(WatchError):
+    """A filter cannot be applied: it is malformed, or does not fit the tables (any more).
+
+    Args:
+        name: the parameter, such as `where`.
+        detail: what is wrong with it.
+    """
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(name, detail)
+        self.name = name
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.detail[:200]}"
+
+
 class ReaderStopped(WatchError):
     """The reader process cannot answer: it ended, or it is busy with something else.
 

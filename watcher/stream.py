@@ -25,6 +25,7 @@ from watcher.changes import (
     ChangeSet,
     ColumnSource,
     LargeValue,
+    Op,
     Position,
     ResetReason,
     Row,
@@ -34,7 +35,7 @@ from watcher.changes import (
 )
 from watcher.errors import HubClosed, ProtocolError
 from watcher.history import Limits
-from watcher.hub import Hub, Status, Subscription
+from watcher.hub import Filter, Hub, Status, Subscription
 from watcher.sqlite.options import HoldLimits
 
 
@@ -42,6 +43,9 @@ def watch(
     path: str | os.PathLike[str],
     *,
     tables: Collection[str] | None = None,
+    columns: Collection[str] | None = None,
+    ops: Collection[Op | str] | None = None,
+    where: str | None = None,
     since: Position | str | None = None,
     snapshot: bool = False,
     state: str | os.PathLike[str] | None = None,
@@ -58,6 +62,11 @@ def watch(
     Args:
         path: the database file, which must exist.
         tables: names of the tables wanted, None for all.
+        columns: names of the columns wanted, each `column` or `table.column`, None for all; those
+            of a key always come.
+        ops: of `insert`, `update` and `delete` those wanted, None for all.
+        where: a SQL expression over the columns of a row, None for all rows; one that comes to
+            fulfil it arrives as an insert, one that no longer does as a delete.
         since: position of the last changeset that was dealt with, to get all later ones; needs the
             same `state` as then. None begins at the present.
         snapshot: yield the whole content first, where there is no position to go on from:
@@ -76,10 +85,11 @@ def watch(
         StateUnavailable: the state directory cannot be used.
         MalformedPosition: `since` is no position.
         UnknownTable: a table is named that is not watched.
+        BadFilter: `columns` or `where` do not fit the tables; unknown `ops` are a fault at once.
     """
     return Watch(
         Path(path),
-        tables=tables,
+        wanted=Filter.of(tables=tables, columns=columns, ops=ops, where=where),
         since=None if since is None else str(since),
         snapshot=snapshot,
         state=None if state is None else Path(state),
@@ -99,7 +109,7 @@ class Watch:
         self,
         path: Path,
         *,
-        tables: Collection[str] | None,
+        wanted: Filter,
         since: str | None,
         snapshot: bool,
         state: Path | None,
@@ -108,7 +118,7 @@ class Watch:
         hold: HoldLimits | None,
     ) -> None:
         self._path = path
-        self._tables = tables
+        self._wanted = wanted
         self._since = since
         self._snapshot = snapshot
         self._state = state
@@ -181,7 +191,7 @@ class Watch:
             # Which tables there are is known only with the first copy.
             await hub.started()
             self._subscription = hub.subscribe(
-                since=self._since, snapshot=self._snapshot, tables=self._tables
+                since=self._since, snapshot=self._snapshot, wanted=self._wanted
             )
         except BaseException:
             await self._end()

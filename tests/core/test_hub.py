@@ -24,7 +24,7 @@ from watcher.errors import (
     UnknownTable,
 )
 from watcher.history import Limits
-from watcher.hub import Hub, Message
+from watcher.hub import Filter, Hub, Message
 from watcher.hub import ring as ring_module
 
 OTHER = "CREATE TABLE other(k TEXT PRIMARY KEY, x);"
@@ -329,7 +329,7 @@ def test_what_cannot_be_understood_is_refused_at_once(database: MakeDatabase) ->
             with pytest.raises(MalformedPosition):
                 hub.subscribe(since=since)
         with pytest.raises(UnknownTable) as caught:
-            hub.subscribe(tables=["items", "nothing"])
+            hub.subscribe(wanted=Filter.of(tables=["items", "nothing"]))
         assert caught.value.table == "nothing"
         assert hub.health().clients == 0
 
@@ -346,7 +346,7 @@ def test_a_filter_lets_through_what_concerns_its_tables(
     path = database(sql=ITEMS + OTHER + "INSERT INTO other VALUES ('a', 1);")
 
     async def scenario(hub: Hub) -> None:
-        filtered = Listener(hub.subscribe(snapshot=True, tables={"other"}))
+        filtered = Listener(hub.subscribe(snapshot=True, wanted=Filter.of(tables={"other"})))
         everything = Listener(hub.subscribe())
         await everything.ready()
         hello, *content, _ = await filtered.until("ready")
@@ -368,7 +368,7 @@ def test_no_tables_at_all_is_a_filter_too(database: MakeDatabase, write: Write) 
     path = database()
 
     async def scenario(hub: Hub) -> None:
-        listener = Listener(hub.subscribe(snapshot=True, tables=[]))
+        listener = Listener(hub.subscribe(snapshot=True, wanted=Filter.of(tables=[])))
         hello, reset, ready = await listener.until("ready")
         assert (body(hello)["tables"], reset.type, ready.type) == ([], "reset", "ready")
         write(path, "DELETE FROM items")
@@ -386,7 +386,7 @@ def test_a_filtered_reader_of_a_new_epoch_gets_its_changes_and_no_older_ones(
     write(other, f"PRAGMA encoding='UTF-16le'; {ITEMS}")
 
     async def scenario(hub: Hub) -> None:
-        listener = Listener(hub.subscribe(tables=["items"]))
+        listener = Listener(hub.subscribe(wanted=Filter.of(tables=["items"])))
         await listener.ready()
         write(path, "UPDATE items SET value='old epoch' WHERE id=1")
         assert (await listener.changes())["changes"][0]["after"]["value"] == "old epoch"

@@ -199,7 +199,7 @@ def test_every_reason_is_told() -> None:
 
 def test_every_parameter_is_told() -> None:
     """Those of the code, and no others."""
-    assert {code(name) for name, _ in table("## Connecting")} == socket._SWITCHES
+    assert {code(name) for name, _ in table("## Connecting")} == request.STREAM
 
 
 def test_every_close_code_is_told() -> None:

@@ -20,28 +20,44 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from tests.web.service import Service, receive_until, run_service
-from watcher.hub import Message
+from watcher.errors import BadFilter
+from watcher.hub import ALL, Filter, Message
+from watcher.web.outlet import array, text_frame
 from watcher.web.protocol import GuardedHttp, GuardedWebSocket
-from watcher.web.socket import BadParameter, StreamRequest, frames
+from watcher.web.request import BadParameter, StreamRequest
+from watcher.web.socket import batches
 
 
 def parse(query: str) -> StreamRequest:
     return StreamRequest.parse(QueryParams(query), {"items", "a,b", ""})
 
 
+def of(**wanted: Any) -> StreamRequest:
+    return StreamRequest(None, False, Filter.of(**wanted))
+
+
 @pytest.mark.parametrize(
     ("query", "request_"),
     [
-        ("", StreamRequest(None, False, None)),
-        ("since=e:1~abcd", StreamRequest("e:1~abcd", False, None)),
-        ("snapshot=true", StreamRequest(None, True, None)),
-        ("snapshot=1&tables=a", StreamRequest(None, True, frozenset({"a"}))),
-        ("snapshot=false", StreamRequest(None, False, None)),
-        ("snapshot=0", StreamRequest(None, False, None)),
-        ("tables=a,c", StreamRequest(None, False, frozenset({"a", "c"}))),
-        ("tables=a&tables=c,d", StreamRequest(None, False, frozenset({"a", "c", "d"}))),
-        ("tables=a,b", StreamRequest(None, False, frozenset({"a,b"}))),
-        ("tables=", StreamRequest(None, False, frozenset({""}))),
+        ("", StreamRequest(None, False, ALL)),
+        ("since=e:1~abcd", StreamRequest("e:1~abcd", False, ALL)),
+        ("snapshot=true", StreamRequest(None, True, ALL)),
+        ("snapshot=1&tables=a", StreamRequest(None, True, Filter(tables=frozenset({"a"})))),
+        ("snapshot=false", StreamRequest(None, False, ALL)),
+        ("snapshot=0", StreamRequest(None, False, ALL)),
+        ("tables=a,c", StreamRequest(None, False, Filter(tables=frozenset({"a", "c"})))),
+        (
+            "tables=a&tables=c,d",
+            StreamRequest(None, False, Filter(tables=frozenset({"a", "c", "d"}))),
+        ),
+        ("tables=a,b", StreamRequest(None, False, Filter(tables=frozenset({"a,b"})))),
+        ("columns=a,items.b", of(columns=["a", "items.b"])),
+        ("ops=insert,delete", of(ops=["insert", "delete"])),
+        ("ops=update&ops=update", of(ops=["update"])),
+        ("where=x%3E1", of(where="x>1")),
+        ("last_event_id=e:1~abcd", StreamRequest("e:1~abcd", False, ALL)),
+        ("lastEventId=e:1~abcd", StreamRequest("e:1~abcd", False, ALL)),
+        ("tables=", StreamRequest(None, False, Filter(tables=frozenset({""})))),
     ],
 )
 def test_parameters_are_read(query: str, request_: StreamRequest) -> None:
@@ -56,22 +72,38 @@ def test_parameters_are_read(query: str, request_: StreamRequest) -> None:
         "snapshot=TRUE",
         "snapshot=1&snapshot=1",
         "since=a&since=b",
-        "where=1",
+        "where=1&where=1",
+        "ops=schema",
+        "ops=",
+        "since=a&last_event_id=a",
         "Since=x",
         "token=x",
         "=x",
     ],
 )
 def test_parameters_that_cannot_be_understood_are_refused(query: str) -> None:
-    with pytest.raises(BadParameter):
+    with pytest.raises((BadParameter, BadFilter)):
         parse(query)
 
 
 def test_messages_are_joined_up_to_a_size() -> None:
     messages = [Message("changes", None, b'"%b"' % (b"x" * size)) for size in (1, 1, 50, 1)]
-    assert list(frames(messages, limit=10)) == ['["x","x"]', f'["{"x" * 50}"]', '["x"]']
-    assert list(frames(messages, limit=1000)) == [f'["x","x","{"x" * 50}","x"]']
-    assert list(frames([])) == []
+    one, two, three, four = messages
+    assert list(batches(messages, limit=10)) == [[one, two], [three], [four]]
+    assert list(batches(messages, limit=1000)) == [messages]
+    assert list(batches([])) == []
+    assert array([one, two]) == b'["x","x"]'
+
+
+def test_a_frame_is_what_the_standard_says() -> None:
+    """Final, of text, not masked, with its length in the shortest form (RFC 6455, section 5.2)."""
+    for size, head in (
+        (1, b"\x81\x05"),
+        (200, b"\x81\x7e\x00\xcc"),
+        (70_000, b"\x81\x7f" + (70_004).to_bytes(8, "big")),
+    ):
+        frame = text_frame([Message("changes", None, b'"%b"' % (b"x" * size))])
+        assert frame == head + b'["' + b"x" * size + b'"]'
 
 
 def close_code(client: ClientConnection) -> int | None:

@@ -7,6 +7,8 @@ import csv
 import math
 from pathlib import Path
 
+from watcher.history import Limits
+from watcher.hub import ROW_OPS, Filter
 from watcher.sqlite.options import HoldLimits
 
 __version__ = "0.1.0"
@@ -63,10 +65,11 @@ def parser() -> argparse.ArgumentParser:
 def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "database",
-        nargs="?",
-        type=Path,
+        nargs="*",
         metavar="DATABASE",
-        help="an existing SQLite file; without it the demo database test.db is made and watched",
+        help="an existing SQLite file; without it the demo database test.db is made and watched. "
+        "Several, each PATH or NAME=PATH, or a quoted pattern such as 'data/*.db', are served "
+        "below /db/NAME",
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
@@ -108,6 +111,24 @@ def _add_tail_arguments(parser: argparse.ArgumentParser) -> None:
         help='only these tables, separated by commas; "a,b" in quotes is one name',
     )
     parser.add_argument(
+        "--columns",
+        type=_names,
+        metavar="A,B",
+        help="only these columns, each COLUMN or TABLE.COLUMN, and those of the key",
+    )
+    parser.add_argument(
+        "--ops",
+        type=_operations,
+        metavar="insert,update,delete",
+        help="only these operations on rows",
+    )
+    parser.add_argument(
+        "--where",
+        metavar="SQL",
+        help="only rows of which this expression over their columns is true; one that comes to "
+        "fulfil it is an insert, one that no longer does a delete",
+    )
+    parser.add_argument(
         "--since",
         metavar="POSITION",
         help="first what happened after this position, taken from an earlier line",
@@ -125,6 +146,27 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the private copy and the history are kept "
         "(default: a directory for each database in the user's state directory)",
+    )
+    parser.add_argument(
+        "--keep-seconds",
+        type=_age,
+        default=Limits().seconds,
+        metavar="SECONDS",
+        help="how old the history may become that clients can go on from (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--keep-changesets",
+        type=_count,
+        default=Limits().changesets,
+        metavar="N",
+        help="how many changesets it may hold (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keep-bytes",
+        type=_bytes,
+        default=Limits().bytes,
+        metavar="BYTES",
+        help="how large it may become (default: %(default)s)",
     )
     parser.add_argument(
         "--poll",
@@ -148,6 +190,18 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help="and only while the log is smaller than this; 0 for never (default: %(default)s)",
     )
+
+
+def wanted(options: argparse.Namespace) -> Filter:
+    """Takes from the parsed arguments what of the changes is wanted."""
+    return Filter.of(
+        tables=options.tables, columns=options.columns, ops=options.ops, where=options.where
+    )
+
+
+def history_limits(options: argparse.Namespace) -> Limits:
+    """Takes from the parsed arguments how much history is kept."""
+    return Limits(options.keep_seconds, options.keep_changesets, options.keep_bytes)
 
 
 def hold_limits(options: argparse.Namespace) -> HoldLimits:
@@ -193,6 +247,22 @@ def _seconds_or_never(text: str) -> float:
     return 0.0 if text == "0" else _seconds(text)
 
 
+def _age(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < 1e10:
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 19 and int(text)):
+        raise argparse.ArgumentTypeError(f"not a number from 1: {text!r}")
+    return int(text)
+
+
 def _bytes(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise argparse.ArgumentTypeError(f"not a number of bytes: {text!r}")
@@ -205,5 +275,13 @@ def _names(text: str) -> list[str]:
     except (csv.Error, ValueError) as error:
         raise argparse.ArgumentTypeError(f"not a list of names: {text!r}") from error
     if not names:
-        raise argparse.ArgumentTypeError("it names no table")
+        raise argparse.ArgumentTypeError("it names nothing")
+    return names
+
+
+def _operations(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in ROW_OPS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not insert, update or delete")
     return names

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 
-from watcher.cli.arguments import hold_limits
+from watcher.cli.arguments import history_limits, hold_limits, wanted
 from watcher.cli.progress import show_first_copy
 from watcher.cli.run import USAGE, Refusal
 from watcher.hub import Hub
@@ -28,12 +28,16 @@ async def follow(options: argparse.Namespace) -> None:
     output.on_hangup(task.cancel)
     render = ReadableLines() if sys.stdout.isatty() else JsonLines()
     async with Hub(
-        options.database, state=options.state, poll=options.poll, hold=hold_limits(options)
+        options.database,
+        state=options.state,
+        poll=options.poll,
+        limits=history_limits(options),
+        hold=hold_limits(options),
     ) as hub:
         # Which tables there are is known only then.
         await show_first_copy(hub)
         with hub.subscribe(
-            since=options.since, snapshot=options.snapshot, tables=options.tables
+            since=options.since, snapshot=options.snapshot, wanted=wanted(options)
         ) as subscription:
             await tail(subscription, output, render, _notice)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from watcher.errors import (
+    BadFilter,
     CannotListen,
     DatabaseUnavailable,
     MalformedPosition,
@@ -107,6 +108,6 @@ def _refusal(error: Refusal | WatchError) -> Refusal:
             return Refusal(USAGE if error.mistake else ENVIRONMENT, str(error))
         case StateUnavailable():
             return Refusal(ENVIRONMENT, f"{error}; another directory can be given with --state")
-        case MalformedPosition() | UnknownTable():
+        case MalformedPosition() | UnknownTable() | BadFilter():
             return Refusal(USAGE, str(error))
     return Refusal(ENVIRONMENT, str(error))

@@ -8,14 +8,21 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import uvicorn
 
-from watcher.cli.arguments import TOKEN_VARIABLE, checked_token, hold_limits
+from watcher.cli.arguments import (
+    TOKEN_VARIABLE,
+    checked_token,
+    history_limits,
+    hold_limits,
+)
 from watcher.cli.demo import ensure_demo_database
+from watcher.cli.fleet import Fleet, is_pattern, named
 from watcher.cli.listen import Listener
 from watcher.cli.progress import show_first_copy
 from watcher.cli.run import ENVIRONMENT, USAGE, Refusal, on_signal
@@ -63,31 +70,91 @@ async def serve(options: argparse.Namespace, demo_directory: Path) -> None:
         WatchError: the address, the database, the state or the output cannot be used.
     """
     token = options.token or _environment_token()
-    with contextlib.closing(
-        Listener(options.host, options.port, private=token is None)
-    ) as listener:
-        path = options.database or _demo_database(demo_directory)
-        async with Hub(
-            path, state=options.state, poll=options.poll, hold=hold_limits(options)
-        ) as hub:
-            server = _Server(_server_config(_application(hub, options, token, listener)))
-            on_signal(server.stop)
-            _print(
-                f"Watching {printable(str(hub.path))}, shown at {listener.url} (Ctrl-C stops it)"
-            )
-            async with _showing_first_copy(hub):
-                await server.serve(sockets=listener.sockets)
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(
+            contextlib.closing(Listener(options.host, options.port, private=token is None))
+        )
+        fleet = Fleet(_opener(options), stack)
+        served = await _watch(options, fleet, stack, demo_directory)
+        server = _Server(_server_config(_application(served, options, token, listener)))
+        on_signal(server.stop)
+        _print(f"Watching {_named(served)}, shown at {listener.url} (Ctrl-C stops it)")
+        await stack.enter_async_context(_showing_first_copies(fleet.hubs.values()))
+        await server.serve(sockets=listener.sockets)
+
+
+def _opener(options: argparse.Namespace) -> Callable[[str, Path], Hub]:
+    several = _is_several(options)
+
+    def open_hub(name: str, path: Path) -> Hub:
+        state = options.state
+        if state is not None and several:
+            state /= quote(name, safe="")
+        return Hub(
+            path,
+            state=state,
+            poll=options.poll,
+            limits=history_limits(options),
+            hold=hold_limits(options),
+        )
+
+    return open_hub
+
+
+def _is_several(options: argparse.Namespace) -> bool:
+    return len(options.database) > 1 or any(map(is_pattern, options.database))
+
+
+async def _watch(
+    options: argparse.Namespace,
+    fleet: Fleet,
+    stack: contextlib.AsyncExitStack,
+    demo_directory: Path,
+) -> Hub | Mapping[str, Hub]:
+    """Begins to watch what was asked for; a single database is served by itself."""
+    if not options.database:
+        path = _demo_database(demo_directory)
+        await fleet.add({path.name: path})
+    elif not _is_several(options):
+        path = Path(options.database[0])
+        await fleet.add({path.name: path})
+    else:
+        patterns = [text for text in options.database if is_pattern(text)]
+        await fleet.add(named(text for text in options.database if text not in patterns))
+        await fleet.look(patterns)
+        if patterns:
+            await stack.enter_async_context(_running(fleet.keep_looking(patterns)))
+        return fleet.hubs
+    (hub,) = fleet.hubs.values()
+    return hub
+
+
+def _named(served: Hub | Mapping[str, Hub]) -> str:
+    if isinstance(served, Hub):
+        return printable(str(served.path))
+    names = [printable(name) for name in sorted(served)]
+    return f"{len(names)} databases" + (f" ({', '.join(names)})" if 0 < len(names) <= 5 else "")
 
 
 @contextlib.asynccontextmanager
-async def _showing_first_copy(hub: Hub) -> AsyncIterator[None]:
-    showing = asyncio.create_task(show_first_copy(hub))
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
-        showing.cancel()
+        task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await showing
+            await task
+
+
+def _showing_first_copies(
+    hubs: Iterable[Hub],
+) -> contextlib.AbstractAsyncContextManager[None]:
+    async def show() -> None:
+        for hub in list(hubs):
+            await show_first_copy(hub)
+
+    return _running(show())
 
 
 def _print(sentence: str) -> None:
@@ -96,13 +163,16 @@ def _print(sentence: str) -> None:
 
 
 def _application(
-    hub: Hub, options: argparse.Namespace, token: str | None, listener: Listener
+    served: Hub | Mapping[str, Hub],
+    options: argparse.Namespace,
+    token: str | None,
+    listener: Listener,
 ) -> Any:
     try:
         return create_app(
-            hub,
+            served,
             token=token,
-            allow_writes=options.allow_writes or options.database is None,
+            allow_writes=options.allow_writes or not options.database,
             hosts=listener.hosts | set(options.allow_host),
         )
     except ValueError as error:

@@ -8,17 +8,19 @@ The file is not synced for each changeset: when the whole machine stops unclean 
 which costs clients a reset and never a wrong row.
 """
 
-from watcher.history.head import Entry, Head, sequence, short_hash
-from watcher.history.reader import HistoryReader
+from watcher.history.head import Declared, Entry, Head, sequence, short_hash
+from watcher.history.reader import HistoryReader, Size
 from watcher.history.writer import PART_BYTES, HistoryWriter, Limits
 
 __all__ = [
     "PART_BYTES",
+    "Declared",
     "Entry",
     "Head",
     "HistoryReader",
     "HistoryWriter",
     "Limits",
+    "Size",
     "sequence",
     "short_hash",
 ]

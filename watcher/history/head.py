@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,9 @@ FILE_NAME = "state.db"
 PART_BITS = 20
 PART_MASK = (1 << PART_BITS) - 1
 
+Declared = Mapping[str, Mapping[str, tuple[str, str]]]
+"""Affinity and collation of each column, by the names of table and column."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -29,6 +33,7 @@ class Head:
         tables: the watched tables.
         reason: why this epoch began.
         previous: the epoch before it, empty where there was none.
+        declared: affinity and collation of the columns of each watched table.
     """
 
     epoch: str
@@ -38,6 +43,7 @@ class Head:
     tables: tuple[Table, ...]
     reason: ResetReason
     previous: str
+    declared: Declared
 
     @property
     def position(self) -> Position:
@@ -54,12 +60,14 @@ class Entry:
         position: what a client has reached when it has this part.
         tail: the encoded message from its time on, see `wire.changes_tail`.
         last: whether it completes its changeset.
+        time: when the commit was seen, in seconds since 1970.
     """
 
     seq: int
     position: Position
     tail: bytes
     last: bool
+    time: float
 
 
 def short_hash(chain: bytes) -> str:
@@ -84,6 +92,7 @@ def read_head(db: apsw.Connection) -> Head:
         tables=_decode_tables(meta.get("tables", "[]")),
         reason=ResetReason(meta.get("reason", ResetReason.START.value)),
         previous=meta.get("previous_epoch", ""),
+        declared=_decode_declared(meta.get("declared", "{}")),
     )
 
 
@@ -91,3 +100,11 @@ def read_head(db: apsw.Connection) -> Head:
 def _decode_tables(text: str) -> tuple[Table, ...]:
     # The same from changeset to changeset, nearly always.
     return tuple(wire.decode_table(table) for table in wire.decode_json(text))
+
+
+@lru_cache(maxsize=8)
+def _decode_declared(text: str) -> Declared:
+    return {
+        table: {name: (affinity, collation) for name, (affinity, collation) in columns.items()}
+        for table, columns in wire.decode_json(text).items()
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,21 @@ from watcher.history.head import (
     sequence,
     short_hash,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much history is kept.
+
+    Args:
+        changesets: their number.
+        bytes: of the encoded changes, and of the values beside them.
+        oldest: when the oldest was seen, in seconds since 1970; None where there is none.
+    """
+
+    changesets: int
+    bytes: int
+    oldest: float | None
 
 
 class HistoryReader:
@@ -93,6 +109,17 @@ class HistoryReader:
             row = db.execute("SELECT type, data FROM large WHERE sha256=?", (sha256,)).get
         return None if row is None else (row[0], row[1])
 
+    def size(self) -> Size:
+        """Tells how much is kept; looks at every part, without reading it."""
+        with self._snapshot() as db:
+            head = read_head(db)
+            size = db.execute(
+                "SELECT (SELECT total(length(tail)) FROM history)"
+                " + (SELECT total(length(data)) FROM large)"
+            ).get
+            oldest = db.execute("SELECT time FROM history ORDER BY seq LIMIT 1").get
+        return Size(head.offset - head.floor, int(size), oldest)
+
     def close(self) -> None:
         """Closes the file; idempotent."""
         self._db.close()
@@ -104,17 +131,17 @@ def _meta(db: apsw.Connection, name: str) -> Any:
 
 def _parts_after(db: apsw.Connection, epoch: str, after: int, max_bytes: int) -> list[Entry]:
     rows = db.execute(
-        "SELECT seq, last, chain, tail FROM history WHERE seq>? ORDER BY seq", (after,)
+        "SELECT seq, last, chain, tail, time FROM history WHERE seq>? ORDER BY seq", (after,)
     )
     return list(_entries(epoch, rows, max_bytes))
 
 
 def _entries(epoch: str, rows: Iterator[Any], max_bytes: int) -> Iterator[Entry]:
-    for seq, last, chain, tail in rows:
+    for seq, last, chain, tail, time in rows:
         offset = seq >> PART_BITS
         part = None if last else seq & PART_MASK
         position = Position(epoch, offset, short_hash(chain), part)
-        yield Entry(sequence(offset, part), position, tail, bool(last))
+        yield Entry(sequence(offset, part), position, tail, bool(last), time)
         max_bytes -= len(tail)
         if max_bytes <= 0:
             return

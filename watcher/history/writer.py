@@ -16,7 +16,14 @@ import apsw
 from watcher import wire
 from watcher.changes import Change, Position, ResetReason, RowBatch, SchemaChange, Table
 from watcher.errors import StateUnavailable
-from watcher.history.head import FILE_NAME, PART_BITS, read_head, sequence, short_hash
+from watcher.history.head import (
+    FILE_NAME,
+    PART_BITS,
+    Declared,
+    read_head,
+    sequence,
+    short_hash,
+)
 
 PART_CHANGES = 1000
 PART_BYTES = 256 * 1024
@@ -77,7 +84,7 @@ class HistoryWriter:
         head = read_head(self._db)
         self.epoch = head.epoch
         self._offset, self._chain, self._floor = head.offset, head.chain, head.floor
-        self.tables = list(head.tables)
+        self.tables, self.declared = list(head.tables), dict(head.declared)
         self._bytes = int(
             self._db.execute(
                 "SELECT (SELECT total(length(tail)) FROM history)"
@@ -144,11 +151,17 @@ class HistoryWriter:
         self.remember("floor_chain", self._chain)
         self.remember_tables(tables)
 
-    def remember_tables(self, tables: Sequence[Table]) -> None:
-        """Stores the definitions that `hello` announces. Runs inside a transaction."""
-        self.tables = list(tables)
+    def remember_tables(self, tables: Sequence[Table], declared: Declared | None = None) -> None:
+        """Stores the definitions that `hello` announces. Runs inside a transaction.
+
+        Args:
+            tables: the watched tables.
+            declared: affinity and collation of the columns of each, which filters need.
+        """
+        self.tables, self.declared = list(tables), dict(declared or {})
         objects = [wire.table_object(table) for table in tables]
         self.remember("tables", wire.encode_json(objects).decode())
+        self.remember("declared", wire.encode_json(self.declared).decode())
 
     def append(
         self, commits: int | None, changes: Iterator[Change | RowBatch | SchemaChange]

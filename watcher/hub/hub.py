@@ -12,11 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from watcher import wire
 from watcher.changes import Position, ResetReason, Table
 from watcher.errors import DatabaseUnavailable, UnknownTable
-from watcher.history import Entry, Head, Limits
-from watcher.hub.ring import Ring
+from watcher.history import Entry, Head, HistoryReader, Limits, Size
+from watcher.hub.audience import Audience
+from watcher.hub.filters import ALL, Filter
+from watcher.hub.meter import Meter
+from watcher.hub.ring import BATCH_BYTES, Ring
+from watcher.hub.sharing import Sieves
 from watcher.hub.subscription import Subscription
 from watcher.sqlite.channel import Made, Status
 from watcher.sqlite.options import HoldLimits, Options
@@ -28,7 +31,6 @@ _log = logging.getLogger(__name__)
 
 # States in which there is nothing to watch: whoever starts a hub wants to know at once.
 _HOPELESS = ("missing", "not_a_database", "unreadable")
-_FILTERED_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,11 @@ class Hub:
         self._directory = (state or default_directory(self.path)).absolute()
         self._subscriptions: set[Subscription] = set()
         self._ring: Ring | None = None
-        self._filtered: dict[tuple[str, int, frozenset[str]], bytes | None] = {}
+        self.sieves = Sieves(lambda: self.head.declared, self.value)
+        self.audience = Audience(self)
+        self.meter = Meter()
         limits, hold = limits or Limits(), hold or HoldLimits()
+        self.limits = limits
         self._reader = ReaderSupervisor(
             Options(
                 path=os.fsencode(self.path),
@@ -146,6 +151,7 @@ class Hub:
     async def aclose(self) -> None:
         """Stops the reader process and wakes all subscribers, who get `HubClosed`; idempotent."""
         self.closed = True
+        self.audience.dismiss()
         self._wake_all()
         await self._reader.stop()
         if self._ring is not None:
@@ -159,7 +165,7 @@ class Hub:
 
     def _take_more(self) -> None:
         if self._ring is None:
-            self._ring = Ring(self._directory)
+            self._ring = Ring(self._directory, self.meter.took)
         self._ring.refresh()
         self._wake_all()
 
@@ -174,9 +180,12 @@ class Hub:
             self._behind_since = None
         self.status = status
         self.status_number += 1
+        self.audience.dismiss()
         self._wake_all()
 
     def _wake_all(self) -> None:
+        # Those who have everything first, for they are many and it costs little.
+        self.audience.publish()
         woken, self.wake = self.wake, asyncio.get_running_loop().create_future()
         if not woken.done():
             woken.set_result(None)
@@ -196,44 +205,39 @@ class Hub:
         return ResetReason.UNKNOWN_EPOCH if self._ring is None else self._ring.locate(position)
 
     def after(
-        self, epoch: str, place: int, *, until: int | None = None
+        self, epoch: str, place: int, *, until: int | None = None, max_bytes: int = BATCH_BYTES
     ) -> list[tuple[Entry, Message]] | ResetReason:
         """Reads the parts after a place, see `Ring.after`; none while the reader restarts."""
-        return [] if self._ring is None else self._ring.after(epoch, place, until=until)
-
-    def filtered(self, entry: Entry, tables: frozenset[str]) -> bytes | None:
-        """What is left of a part for some tables; worked out once for all who ask."""
-        key = (entry.position.epoch, entry.seq, tables)
-        if key not in self._filtered:
-            if len(self._filtered) >= _FILTERED_KEPT:
-                self._filtered.clear()
-            self._filtered[key] = wire.filter_tail(entry.tail, tables)
-        return self._filtered[key]
+        if self._ring is None:
+            return []
+        return self._ring.after(epoch, place, until=until, max_bytes=max_bytes)
 
     def subscribe(
         self,
         *,
         since: str | None = None,
         snapshot: bool = False,
-        tables: Collection[str] | None = None,
+        wanted: Filter = ALL,
     ) -> Subscription:
         """Opens a subscription.
 
         Args:
             since: position to go on from, None to begin at the present.
             snapshot: whether to send the content where there is nothing to go on from.
-            tables: names of the tables wanted, None for all.
+            wanted: what of it is wanted.
 
         Raises:
             MalformedPosition: `since` is no position.
             UnknownTable: a table is named that is not watched.
+            BadFilter: the filter is malformed, or does not fit the tables.
         """
         position = None if since is None else Position.parse(since)
-        wanted = None if tables is None else frozenset(tables)
-        if wanted is not None and self.head.epoch:
-            for name in sorted(wanted - {table.name for table in self.head.tables}):
+        sieve = None if wanted == ALL else self.sieves.sieve(wanted)
+        if sieve is not None and self.head.epoch:
+            for name in sorted((wanted.tables or set()) - {t.name for t in self.head.tables}):
                 raise UnknownTable(name)
-        subscription = Subscription(self, since=position, snapshot=snapshot, tables=wanted)
+            sieve.check(self.head.tables)
+        subscription = Subscription(self, since=position, snapshot=snapshot, sieve=sieve)
         self._subscriptions.add(subscription)
         return subscription
 
@@ -281,6 +285,16 @@ class Hub:
         """Reads a value that is sent beside the stream: `text` or `blob`, and its bytes."""
         return None if self._ring is None else self._ring.large(sha256)
 
+    def history_size(self) -> Size | None:
+        """Tells how much history is kept; blocks, and may be called from any thread."""
+        if self._ring is None:
+            return None
+        history = HistoryReader(self._directory)
+        try:
+            return history.size()
+        finally:
+            history.close()
+
     def health(self) -> Health:
         """Tells how things stand."""
         since = self._behind_since
@@ -292,4 +306,4 @@ class Hub:
         )
 
 
-_NO_HEAD = Head("", 0, b"", 0, (), ResetReason.START, "")
+_NO_HEAD = Head("", 0, b"", 0, (), ResetReason.START, "", {})

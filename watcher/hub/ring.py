@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from watcher import wire
@@ -13,7 +14,7 @@ from watcher.wire import Message
 
 _RING_BYTES = 16 * 1024 * 1024
 _RING_ENTRIES = 20_000
-_BATCH_BYTES = 1024 * 1024
+BATCH_BYTES = 1024 * 1024
 
 
 class Ring:
@@ -24,9 +25,11 @@ class Ring:
 
     Args:
         directory: the state directory.
+        on_entry: told of each part that comes in.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, on_entry: Callable[[Entry], None] | None = None) -> None:
+        self._on_entry = on_entry
         self._history = HistoryReader(directory)
         self._entries: deque[tuple[int, Entry, Message]] = deque()
         self._bytes = 0
@@ -46,7 +49,7 @@ class Ring:
         before = (self.head.epoch, self._end)
         while True:
             epoch = self.head.epoch
-            self.head, entries = self._history.read_on(epoch, self._end, _BATCH_BYTES)
+            self.head, entries = self._history.read_on(epoch, self._end, BATCH_BYTES)
             if entries is None:
                 # Another epoch, or so much at once that the limits took part of it away again.
                 self._begin()
@@ -59,6 +62,8 @@ class Ring:
 
     def _append(self, entry: Entry) -> None:
         self._entries.append((entry.seq, entry, wire.changes_message(entry.tail, entry.position)))
+        if self._on_entry is not None:
+            self._on_entry(entry)
         self._end = entry.seq
         self._bytes += len(entry.tail)
         while len(self._entries) > _RING_ENTRIES or self._bytes > _RING_BYTES:
@@ -69,7 +74,7 @@ class Ring:
                 break
 
     def after(
-        self, epoch: str, place: int, *, until: int | None = None, max_bytes: int = _BATCH_BYTES
+        self, epoch: str, place: int, *, until: int | None = None, max_bytes: int = BATCH_BYTES
     ) -> list[tuple[Entry, Message]] | ResetReason:
         """Reads the parts after a place.
 

@@ -11,9 +11,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from watcher import wire
-from watcher.changes import Position, ResetReason
+from watcher.changes import Position, ResetReason, Table
 from watcher.errors import HubClosed, MalformedPosition, ReaderStopped, UnknownTable
 from watcher.history import Entry, sequence
+from watcher.hub.audience import Outlet, Standing
+from watcher.hub.filters import Sieve, ViewVoid
 from watcher.wire import Message
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Subscription:
         hub: whose history it reads.
         since: where to go on, None to begin at the present.
         snapshot: whether to send the content where there is nothing to go on from.
-        tables: names of the tables wanted, None for all.
+        sieve: what is wanted, None for all.
     """
 
     def __init__(
@@ -39,12 +41,12 @@ class Subscription:
         *,
         since: Position | None,
         snapshot: bool,
-        tables: frozenset[str] | None,
+        sieve: Sieve | None,
     ) -> None:
         self._hub = hub
         self._since = since
         self._wants_snapshot = snapshot
-        self._tables = tables
+        self._sieve = sieve
         # The present is now, not when the first message is asked for.
         self._epoch = ""
         self._place = sequence(0, None)
@@ -56,6 +58,8 @@ class Subscription:
         self._ready = False
         self._told_status = 0
         self._content: _Content | None = None
+        # When the oldest commit was seen of what was handed out last, None where it was no news.
+        self._seen: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -72,11 +76,16 @@ class Subscription:
         """Ends the subscription; idempotent."""
         self._hub.forget(self)
 
-    async def next(self) -> list[Message]:
+    async def next(self, outlet: Outlet | None = None) -> list[Message]:
         """Waits for messages and returns all that are due, at least one.
+
+        Args:
+            outlet: where the caller sends them; all earlier ones have been. While there is nothing
+                to catch up with, it is written to without coming back here.
 
         Raises:
             HubClosed: the hub is shutting down.
+            BadFilter: the filter does not fit the tables any more, or takes too long.
         """
         while True:
             if self._hub.closed:
@@ -84,18 +93,37 @@ class Subscription:
             # Taken before looking: what comes while we look wakes us again.
             wake, in_content = self._hub.wake, self._content is not None
             if not self._greeted:
-                messages = self._greet()
+                messages = await self._greet()
             elif self._content is not None:
                 messages = self._status_news() + await self._content_step(self._content)
             else:
-                messages = self._status_news() + self._follow()
+                messages = self._status_news() + await self._follow()
             if messages:
                 return messages
             if in_content:
                 # An empty table gives no message and is no reason to wait.
                 continue
-            if not await self._hub.woken(wake) and self._ready:
+            if outlet is not None and self._may_stay():
+                await self._stay(outlet)
+            elif not await self._hub.woken(wake) and self._ready:
                 return [wire.heartbeat_message(self._position)]
+
+    def _may_stay(self) -> bool:
+        hub, is_costly = self._hub, self._sieve is not None and self._sieve.is_costly
+        is_at_head = self._epoch == hub.head.epoch and self._is_at(hub.head.offset)
+        is_told = self._told_status == hub.status_number
+        return self._ready and is_at_head and is_told and not is_costly and not hub.closed
+
+    async def _stay(self, outlet: Outlet) -> None:
+        standing = Standing(self._epoch, self._place, self._position)
+        standing = await self._hub.audience.stay(self._sieve, outlet, standing)
+        self._place, self._position = standing.place, standing.position
+
+    def delivered(self) -> None:
+        """Counts the messages handed out last as written to the client."""
+        if self._seen is not None:
+            self._hub.meter.delivered(self._seen)
+            self._seen = None
 
     def _status_news(self) -> list[Message]:
         number, status = self._hub.status_number, self._hub.status
@@ -107,32 +135,36 @@ class Subscription:
             return []
         return [wire.status_message(status.state, status.detail, status.progress)]
 
-    def _greet(self) -> list[Message]:
+    async def _greet(self) -> list[Message]:
         if not self._hub.head.epoch:
             # Nothing to greet with yet, but perhaps a reason.
             return self._status_news()
         self._greeted = True
-        return [self._hello(), *self._status_news(), *self._begin()]
+        return [self._hello(), *self._status_news(), *await self._begin()]
 
     def _hello(self) -> Message:
         head = self._hub.head
-        tables = [t for t in head.tables if self._tables is None or t.name in self._tables]
+        tables: list[Table] = list(head.tables)
+        if self._sieve is not None:
+            wanted = self._sieve.filter
+            tables = [wanted.reduced(table) for table in tables if wanted.takes(table.name)]
         return wire.hello_message(self._hub.name, str(head.position), tables)
 
-    def _begin(self) -> list[Message]:
+    async def _begin(self) -> list[Message]:
         if self._since is not None:
             place = self._hub.locate(self._since)
             if isinstance(place, ResetReason):
                 return self._reset(place)
             self._epoch, self._place = self._since.epoch, place
             self._position = str(self._since)
-            return self._follow()
+            self._hub.meter.resumes += 1
+            return await self._follow()
         if self._wants_snapshot:
             return self._reset(ResetReason.START)
         if not self._epoch:
             # There was no history yet: all of it is news.
             self._epoch, self._position = self._hub.head.epoch, str(self._hub.head.position)
-        return self._follow()
+        return await self._follow()
 
     def _go_to_head(self) -> None:
         head = self._hub.head
@@ -141,6 +173,7 @@ class Subscription:
 
     def _reset(self, reason: ResetReason) -> list[Message]:
         self._ready = False
+        self._hub.meter.resets[reason.value] += 1
         self._go_to_head()
         if self._wants_snapshot:
             self._content = _Content()
@@ -150,14 +183,19 @@ class Subscription:
         # The tables may be others than those of the first greeting.
         return [self._hello(), *self._reset(reason)]
 
-    def _follow(self) -> list[Message]:
+    async def _follow(self) -> list[Message]:
         found = self._hub.after(self._epoch, self._place)
         if isinstance(found, ResetReason):
             return self._begin_anew(found)
-        messages = [m for entry, message in found for m in self._filtered(entry, message)]
+        messages: list[Message] = []
+        for entry, message in found:
+            try:
+                messages += await self._left(entry, message)
+            except ViewVoid:
+                return [*messages, *self._begin_anew(ResetReason.START)]
+            self._place, self._position = entry.seq, str(entry.position)
         if found:
-            self._place = found[-1][0].seq
-            self._position = str(found[-1][0].position)
+            self._seen = found[0][0].time
         # Not only when nothing comes: under steady writes that would be never.
         if not self._ready and (not found or self._is_at(self._hub.head.offset)):
             self._ready = True
@@ -167,11 +205,20 @@ class Subscription:
     def _is_at(self, offset: int) -> bool:
         return self._place >= sequence(offset, None)
 
-    def _filtered(self, entry: Entry, message: Message) -> list[Message]:
-        if self._tables is None:
+    async def _left(self, entry: Entry, message: Message) -> list[Message]:
+        """What the filter leaves of a part: at most one message."""
+        if self._sieve is None:
             return [message]
-        tail = self._hub.filtered(entry, self._tables)
-        return [] if tail is None else [wire.changes_message(tail, entry.position)]
+        left = await self._hub.sieves.left(self._sieve, entry)
+        return [] if left is None else [left]
+
+    async def _left_of(self, changes: bytes) -> bytes:
+        """What the filter leaves of encoded changes."""
+        if self._sieve is None:
+            return changes
+        if not self._sieve.is_costly:
+            return self._sieve.sift_changes(changes)
+        return await asyncio.to_thread(self._sieve.sift_changes, changes)
 
     async def _content_step(self, content: _Content) -> list[Message]:
         try:
@@ -182,17 +229,17 @@ class Subscription:
         except ReaderStopped:
             # The next reader goes on where this one stopped, or its epoch tells us to begin anew.
             await asyncio.sleep(_RETRY_SECONDS)
-            return self._up_to(None)[0]
+            return (await self._up_to(None))[0]
         except (UnknownTable, MalformedPosition):
             # The table is gone, or another one. The pause is for one that only looks so each time.
             await asyncio.sleep(_RETRY_SECONDS)
             return self._begin_anew(ResetReason.START)
         # Until the client is told that it is live, even the changes are content.
-        messages, reached = self._up_to(None)
+        messages, reached = await self._up_to(None)
         if self._content is not content or not reached:
             return messages
         self._content = None
-        return messages + self._follow()
+        return messages + await self._follow()
 
     async def _make_tables(self, content: _Content) -> list[Message]:
         wanted = self._wanted_tables()
@@ -205,26 +252,26 @@ class Subscription:
         self._epoch, self._place = position.epoch, sequence(position.offset, None)
         self._position = made.position
         content.tables = wanted[::-1]
-        return content.message(bytes(made.changes)[1:-1])
+        return content.message(await self._left_of(bytes(made.changes)[1:-1]))
 
     def _wanted_tables(self) -> list[str]:
         names = [table.name for table in self._hub.head.tables]
-        return [name for name in names if self._tables is None or name in self._tables]
+        return [name for name in names if self._sieve is None or self._sieve.filter.takes(name)]
 
     async def _send_rows(self, content: _Content, table: str) -> list[Message]:
         if content.rows is None:
             content.rows = await self._hub.rows(table, after=content.after, limit=_CHUNK_ROWS)
         rows = content.rows
         # First everything up to the state the rows belong to: then they fit what the client holds.
-        messages, reached = self._up_to(Position.parse(rows.position))
+        messages, reached = await self._up_to(Position.parse(rows.position))
         if self._content is not content or not reached:
             return messages
         content.rows, content.after = None, rows.next
         if rows.next is None:
             content.next_table()
-        return messages + content.message(rows.inserts)
+        return messages + content.message(await self._left_of(rows.inserts))
 
-    def _up_to(self, position: Position | None) -> tuple[list[Message], bool]:
+    async def _up_to(self, position: Position | None) -> tuple[list[Message], bool]:
         """Sends some of the changes up to a position, as content without positions.
 
         Returns:
@@ -241,7 +288,7 @@ class Subscription:
             if wire.has_schema_change(entry.tail):
                 # The tables being sent may not be there any more, or not the same.
                 return [*messages, *self._begin_anew(ResetReason.START)], False
-            messages += [_without_position(m) for m in self._filtered(entry, message)]
+            messages += map(_without_position, await self._left(entry, message))
             self._place, self._position = entry.seq, str(entry.position)
         return messages, not found or self._is_at(target)
 

@@ -337,9 +337,10 @@ class Reader:
         self._unapplied = False
 
     def _remember_tables(self, schema: Schema) -> None:
-        definitions = [table.definition for table in schema.tables.values()]
-        if definitions != self._history.tables:
-            self._history.remember_tables(definitions)
+        tables = [table.definition for table in schema.tables.values()]
+        declared = {name: table.declared for name, table in schema.tables.items()}
+        if tables != self._history.tables or declared != self._history.declared:
+            self._history.remember_tables(tables, declared)
 
     def _remember_state(self, captured: Captured) -> None:
         self._history.remember("pending", self._pending.note())
@@ -374,7 +375,7 @@ class Reader:
         unreadable = self.unreadable | {error.table: error.detail}
         kept = [table for table in self._history.tables if table.name != error.table]
         with self._history.transaction():
-            self._history.remember_tables(kept)
+            self._history.remember_tables(kept, self._history.declared)
             self._history.remember("unreadable", json.dumps(unreadable))
         self.unreadable = self._remembered = unreadable
         self._told = None

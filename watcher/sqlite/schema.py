@@ -14,6 +14,13 @@ from watcher.sqlite.names import quote
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 # Generated columns have these values of `hidden` in PRAGMA table_xinfo.
 _GENERATED = (2, 3)
+# In this order.
+_AFFINITIES = {
+    "INTEGER": ("INT",),
+    "TEXT": ("CHAR", "CLOB", "TEXT"),
+    "BLOB": ("BLOB",),
+    "REAL": ("REAL", "FLOA", "DOUB"),
+}
 
 
 class Column(NamedTuple):
@@ -26,6 +33,7 @@ class Column(NamedTuple):
         default: SQL of its default, None where there is none.
         key_index: place in the primary key from 1, 0 if it is not part of it.
         generated: whether it is computed from others.
+        collation: how its texts are compared.
     """
 
     name: str
@@ -34,6 +42,21 @@ class Column(NamedTuple):
     default: str | None
     key_index: int
     generated: bool
+    collation: str = "BINARY"
+
+    def affinity(self, *, strict: bool) -> str:
+        """What becomes of values put into it, see https://sqlite.org/datatype3.html section 3.1.
+
+        Args:
+            strict: whether the table is a STRICT one, in which ANY means just that.
+        """
+        type_ = self.type.upper()
+        if not type_ or (strict and type_ == "ANY"):
+            return "BLOB"
+        for affinity, parts in _AFFINITIES.items():
+            if any(part in type_ for part in parts):
+                return affinity
+        return "NUMERIC"
 
 
 class Identity(NamedTuple):
@@ -105,6 +128,11 @@ class TableSchema:
     def definition(self) -> Table:
         """What clients must know of it."""
         return Table(self.name, self.key, tuple(column.name for column in self.columns))
+
+    @property
+    def declared(self) -> dict[str, tuple[str, str]]:
+        """Affinity and collation of each column: what a condition on its rows must know."""
+        return {c.name: (c.affinity(strict=self.strict), c.collation) for c in self.columns}
 
 
 class SchemaObject(NamedTuple):
@@ -242,7 +270,15 @@ def _read_table(
 def _read_columns(db: apsw.Connection, database: str, table: str) -> tuple[Column, ...]:
     rows = _rows(db, f"PRAGMA {database}.table_xinfo({quote(table)})")
     return tuple(
-        Column(name, type_ or "", bool(required), default, key_index, hidden in _GENERATED)
+        Column(
+            name,
+            type_ or "",
+            bool(required),
+            default,
+            key_index,
+            hidden in _GENERATED,
+            db.column_metadata(database, table, name)[1],
+        )
         for _, name, type_, required, default, key_index, hidden in rows
         if hidden != 1
     )

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI
-from starlette.responses import FileResponse, Response
+from fastapi import APIRouter, FastAPI, Request
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
+
+from watcher.hub import Hub
 
 # Files are public and small; asking each time whether they are still the same keeps a page that
 # stays open across an upgrade from mixing versions.
 _REVALIDATE = {"cache-control": "no-cache"}
+
+
+_DIRECTORY = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Databases</title>
+<link rel="stylesheet" href="static/style.css">
+<main>
+<h1>Databases</h1>
+<ul>{items}</ul>
+</main>
+"""
 
 
 def static_folder() -> Path:
@@ -28,6 +46,27 @@ class _Files(StaticFiles):
         return response
 
 
+def static_files() -> ASGIApp:
+    """Answers with the files of the page."""
+    return _Files(directory=static_folder())
+
+
+def directory_routes(hubs: Mapping[str, Hub]) -> APIRouter:
+    """The page at `/` where there are several databases: a list of them."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.api_route("/", methods=["GET", "HEAD"])
+    async def index(request: Request) -> Response:
+        root_path = request.scope.get("root_path", "")
+        items = "".join(
+            f'<li><a href="{escape(root_path)}/db/{quote(name, safe="")}/">{escape(name)}</a>'
+            for name in sorted(hubs)
+        )
+        return HTMLResponse(_DIRECTORY.format(items=items or "<li>none yet"))
+
+    return router
+
+
 def add_page(app: FastAPI) -> None:
     """Adds the page at `/`, the interface's description at `/docs` and their files."""
     folder = static_folder()
@@ -42,4 +81,4 @@ def add_page(app: FastAPI) -> None:
         return FileResponse(folder / "docs.html", headers=_REVALIDATE)
 
     app.include_router(router)
-    app.mount("/static", _Files(directory=folder))
+    app.mount("/static", static_files())

@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from watcher.errors import MalformedPosition, ReaderStopped, UnknownTable
+from watcher.errors import BadFilter, HubClosed, MalformedPosition, ReaderStopped, UnknownTable
 from watcher.web.items import WriteRefused
 from watcher.web.rawpath import PathError
+from watcher.web.request import BadParameter
 
 _MAX_DETAIL = 300
 _RETRY = {"retry-after": "1"}
@@ -51,6 +52,9 @@ def add_problem_answers(app: FastAPI) -> None:
 _STATUS: dict[type[Exception], int] = {
     UnknownTable: 404,
     MalformedPosition: 422,
+    BadFilter: 422,
+    BadParameter: 422,
+    HubClosed: 503,
     ReaderStopped: 503,
 }
 

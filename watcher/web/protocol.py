@@ -16,10 +16,44 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from watcher.web.outlet import EXTENSION
+
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
-class GuardedHttp(H11Protocol):
+class _DropsStalled(asyncio.Protocol):
+    """Drops connections that stand still while there is something to send."""
+
+    stall_limit: ClassVar[float] = 30.0
+    """Seconds after which a connection is dropped whose buffer has not drained."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    _stalled: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """The buffer is full: from now on the client has `stall_limit` seconds."""
+        super().pause_writing()
+        self._stop_stall_timer()
+        self._stalled = self.loop.call_later(self.stall_limit, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The buffer has drained."""
+        self._stop_stall_timer()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whichever side."""
+        self._stop_stall_timer()
+        super().connection_lost(exc)
+
+    def _stop_stall_timer(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+
+class GuardedHttp(_DropsStalled, H11Protocol):
     """Closes connections whose request, which may ask for a WebSocket, does not become complete."""
 
     head_limit: ClassVar[float] = 10.0
@@ -54,36 +88,24 @@ class GuardedHttp(H11Protocol):
             self._waiting = None
 
 
-class GuardedWebSocket(WebSocketsSansIOProtocol):
-    """Drops connections that stand still, and closes those that send too much."""
+class GuardedWebSocket(_DropsStalled, WebSocketsSansIOProtocol):
+    """Closes connections that send too much, and takes frames that are made already."""
 
-    stall_limit: ClassVar[float] = 30.0
-    """Seconds after which a connection is dropped whose buffer has not drained."""
     inbound_limit: ClassVar[int] = 256 * 1024
     """Bytes a client may send within a second."""
 
-    _stalled: asyncio.TimerHandle | None = None
+    linger_limit: ClassVar[float] = 1.0
+    """Seconds for which a client that is refused may go on sending. What comes is thrown away;
+    to close with it unread would take back the close code that is on its way."""
+
     _window: float = 0.0
     _received: int = 0
-
-    def pause_writing(self) -> None:
-        """The buffer is full: from now on the client has `stall_limit` seconds."""
-        super().pause_writing()
-        self._stop_timer()
-        self._stalled = self.loop.call_later(self.stall_limit, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        """The buffer has drained."""
-        self._stop_timer()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, by whichever side."""
-        self._stop_timer()
-        super().connection_lost(exc)
+    _refused: bool = False
 
     def data_received(self, data: bytes) -> None:
         """Counts what comes in before it is parsed."""
+        if self._refused:
+            return
         now = self.loop.time()
         if now - self._window >= 1.0:
             self._window, self._received = now, 0
@@ -94,6 +116,28 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.close_sent:
             self._refuse_handshake()
+
+    async def run_asgi(self) -> None:
+        """Runs the application, and offers it to take frames that are made already."""
+        self.scope["extensions"][EXTENSION] = self  # type: ignore[assignment]  # ASGI allows any
+        await super().run_asgi()
+
+    def write_frame(self, frame: bytes) -> bool:
+        """Writes a whole frame if there is room for it.
+
+        Raises:
+            ConnectionError: the connection is closing.
+        """
+        if self.close_sent or self.disconnected or self.transport.is_closing():
+            raise ConnectionError("the connection is closing")
+        if not self.writable.is_set():
+            return False
+        self.transport.write(frame)
+        return True
+
+    async def has_room(self) -> None:
+        """Waits until there is room for a frame."""
+        await self.writable.wait()
 
     async def send(self, message: Any) -> None:
         """Sends what the application says."""
@@ -110,14 +154,23 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         self.transport.write(answer)
         self.transport.close()
 
-    def _close_flooding(self) -> None:
-        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
-            self.conn.fail(1008, "too much data")
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.close_sent = True
-        self.transport.close()
+    def handle_parser_exception(self) -> None:
+        """Closes after something that is not to be parsed, with the code that says so."""
+        assert self.conn.close_sent is not None
+        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self._refuse()
 
-    def _stop_timer(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+    def _close_flooding(self) -> None:
+        if not self.handshake_complete or self.close_sent or self.transport.is_closing():
+            self.transport.close()
+            return
+        self.conn.fail(1008, "too much data")
+        self._refuse()
+
+    def _refuse(self) -> None:
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = self._refused = True
+        # The application may have stopped it at the last message.
+        self.transport.resume_reading()
+        self.loop.call_later(self.linger_limit, self.transport.close)

@@ -7,16 +7,17 @@ limits and its close codes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from starlette.datastructures import QueryParams
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from watcher import wire
-from watcher.errors import HubClosed, MalformedPosition, UnknownTable, WatchError
+from watcher.errors import BadFilter, HubClosed, MalformedPosition, UnknownTable, WatchError
 from watcher.hub import Hub, Message, Subscription
+from watcher.web.outlet import SocketOutlet, outlet_of
+from watcher.web.request import BadParameter, StreamRequest
 
 SEND_TIMEOUT = 10.0
 """Seconds a client may take to make room for one frame."""
@@ -30,67 +31,6 @@ INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012
 TOO_SLOW = 4008
 BAD_REQUEST = 4502
-
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
-_SWITCHES = {"since", "snapshot", "tables"}
-
-
-class BadParameter(WatchError):
-    """A parameter of the request cannot be understood.
-
-    Args:
-        name: the parameter.
-        detail: what is wrong with it.
-    """
-
-    def __init__(self, name: str, detail: str) -> None:
-        super().__init__(name, detail)
-        self.name = name
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"parameter {self.name[:80]!r}: {self.detail}"
-
-
-@dataclass(frozen=True, slots=True)
-class StreamRequest:
-    """What a client asks for.
-
-    Args:
-        since: position to go on from, None to start now.
-        snapshot: whether all rows come first.
-        tables: names of the tables wanted, None for all.
-    """
-
-    since: str | None
-    snapshot: bool
-    tables: frozenset[str] | None
-
-    @classmethod
-    def parse(cls, parameters: QueryParams, known: Collection[str]) -> StreamRequest:
-        """Reads the parameters of a request.
-
-        Args:
-            parameters: the query.
-            known: names of the watched tables; one that holds a comma is taken as a whole.
-
-        Raises:
-            BadParameter: one is unknown, given twice or malformed.
-        """
-        for name in parameters:
-            if name not in _SWITCHES:
-                raise BadParameter(name, "there is none of this name")
-        snapshot = _single(parameters, "snapshot")
-        if snapshot is not None and snapshot not in _FLAGS:
-            raise BadParameter("snapshot", "must be true or false")
-        tables: set[str] = set()
-        for text in parameters.getlist("tables"):
-            tables.update([text] if text in known else text.split(","))
-        return cls(
-            since=_single(parameters, "since"),
-            snapshot=_FLAGS[snapshot or "false"],
-            tables=frozenset(tables) if "tables" in parameters else None,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,24 +69,32 @@ async def stream(hub: Hub, websocket: WebSocket, *, send_timeout: float = SEND_T
 async def _serve(hub: Hub, websocket: WebSocket, send_timeout: float) -> Closing | None:
     try:
         known = {table.name for table in hub.tables()}
-        wanted = StreamRequest.parse(websocket.query_params, known)
+        asked = StreamRequest.parse(websocket.query_params, known)
         subscription = hub.subscribe(
-            since=wanted.since, snapshot=wanted.snapshot, tables=wanted.tables
+            since=asked.since, snapshot=asked.snapshot, wanted=asked.wanted
         )
-    except (BadParameter, MalformedPosition, UnknownTable) as error:
-        message = wire.error_message(BAD_REQUEST, str(error), temporary=False)
-        await websocket.send_text(f"[{message.decode()}]")
-        return Closing(BAD_REQUEST, "bad request")
-    with subscription:
-        return await _converse(subscription, websocket, send_timeout)
+    except (BadParameter, MalformedPosition, UnknownTable, BadFilter) as error:
+        return await _refuse(websocket, error)
+    outlet = outlet_of(websocket)
+    with subscription, hub.meter.connected("websocket"):
+        closing = await _converse(subscription, websocket, outlet, send_timeout)
+    if closing is not None and closing.code == TOO_SLOW:
+        hub.meter.slow += 1
+    return closing
+
+
+async def _refuse(websocket: WebSocket, error: WatchError) -> Closing:
+    message = wire.error_message(BAD_REQUEST, str(error), temporary=False)
+    await websocket.send_text(f"[{message.decode()}]")
+    return Closing(BAD_REQUEST, "bad request")
 
 
 async def _converse(
-    subscription: Subscription, websocket: WebSocket, send_timeout: float
+    subscription: Subscription, websocket: WebSocket, outlet: SocketOutlet, send_timeout: float
 ) -> Closing | None:
     """Sends and receives side by side; the first of the two to end decides how it ends."""
     async with asyncio.TaskGroup() as group:
-        sender = group.create_task(_send(subscription, websocket, send_timeout))
+        sender = group.create_task(_send(subscription, websocket, outlet, send_timeout))
         receiver = group.create_task(_drain(websocket))
         done, rest = await asyncio.wait({sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
         for task in rest:
@@ -155,18 +103,21 @@ async def _converse(
 
 
 async def _send(
-    subscription: Subscription, websocket: WebSocket, send_timeout: float
+    subscription: Subscription, websocket: WebSocket, outlet: SocketOutlet, send_timeout: float
 ) -> Closing | None:
     try:
         while True:
-            for frame in frames(await subscription.next()):
+            for batch in batches(await subscription.next(outlet.direct)):
                 async with asyncio.timeout(send_timeout):
-                    await websocket.send_text(frame)
+                    await outlet.send(batch)
+            subscription.delivered()
     except HubClosed:
         return Closing(SERVICE_RESTART, "the service is stopping")
+    except BadFilter as error:
+        return await _refuse(websocket, error)
     except TimeoutError:
         return Closing(TOO_SLOW, "too slow; come back with your position")
-    except (WebSocketDisconnect, RuntimeError):
+    except (WebSocketDisconnect, RuntimeError, ConnectionError):
         # uvicorn raises RuntimeError where it has begun to close the connection by itself.
         return None
 
@@ -192,26 +143,15 @@ async def _close(websocket: WebSocket, closing: Closing, patience: float) -> Non
             await websocket.close(closing.code, closing.reason)
 
 
-def frames(messages: list[Message], limit: int = MAX_FRAME) -> Iterator[str]:
-    """Joins messages into JSON arrays of at most `limit` bytes, one message at least in each."""
-    batch: list[bytes] = []
+def batches(messages: list[Message], limit: int = MAX_FRAME) -> Iterator[list[Message]]:
+    """Splits messages into frames of at most `limit` bytes, one message at least in each."""
+    batch: list[Message] = []
     size = 0
     for message in messages:
         if batch and size + len(message.data) > limit:
-            yield _array(batch)
+            yield batch
             batch, size = [], 0
-        batch.append(message.data)
+        batch.append(message)
         size += len(message.data)
     if batch:
-        yield _array(batch)
-
-
-def _array(batch: list[bytes]) -> str:
-    return (b"[" + b",".join(batch) + b"]").decode()
-
-
-def _single(parameters: QueryParams, name: str) -> str | None:
-    values = parameters.getlist(name)
-    if len(values) > 1:
-        raise BadParameter(name, "is given more than once")
-    return values[0] if values else None
+        yield batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -166,8 +167,18 @@ class _About(msgspec.Struct):
     renamed_from: str | None = None
 
 
+class _Kind(msgspec.Struct):
+    op: str
+    table: str
+
+
+class _Kinds(msgspec.Struct):
+    changes: list[_Kind]
+
+
 _decode_tail = msgspec.json.Decoder(_Tail).decode
 _decode_about = msgspec.json.Decoder(_About).decode
+_decode_kinds = msgspec.json.Decoder(_Kinds).decode
 
 
 def filter_tail(tail: bytes, tables: frozenset[str]) -> bytes | None:
@@ -205,3 +216,8 @@ def has_schema_change(tail: bytes) -> bool:
     """
     first = tail.index(b'"changes":[') + len(b'"changes":[')
     return tail.startswith(b'{"op":"schema",', first)
+
+
+def count_changes(tail: bytes) -> Counter[tuple[str, str]]:
+    """Counts the changes of a part by table and operation."""
+    return Counter((change.table, change.op) for change in _decode_kinds(b"{" + tail).changes)
