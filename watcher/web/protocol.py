@@ -62,9 +62,14 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
     inbound_limit: ClassVar[int] = 256 * 1024
     """Bytes a client may send within a second."""
 
+    linger_limit: ClassVar[float] = 1.0
+    """Seconds for which a client that is refused may go on sending. What comes is thrown away;
+    to close with it unread would take back the close code that is on its way."""
+
     _stalled: asyncio.TimerHandle | None = None
     _window: float = 0.0
     _received: int = 0
+    _refused: bool = False
 
     def pause_writing(self) -> None:
         """The buffer is full: from now on the client has `stall_limit` seconds."""
@@ -84,6 +89,8 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Counts what comes in before it is parsed."""
+        if self._refused:
+            return
         now = self.loop.time()
         if now - self._window >= 1.0:
             self._window, self._received = now, 0
@@ -110,12 +117,27 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         self.transport.write(answer)
         self.transport.close()
 
+    def handle_parser_exception(self) -> None:
+        """Closes after something that is not to be parsed, with the code that says so."""
+        assert self.conn.close_sent is not None
+        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self._refuse()
+
     def _close_flooding(self) -> None:
-        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
-            self.conn.fail(1008, "too much data")
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.close_sent = True
-        self.transport.close()
+        if not self.handshake_complete or self.close_sent or self.transport.is_closing():
+            self.transport.close()
+            return
+        self.conn.fail(1008, "too much data")
+        self._refuse()
+
+    def _refuse(self) -> None:
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = self._refused = True
+        # The application may have stopped it at the last message.
+        self.transport.resume_reading()
+        # As long as there is this timer uvicorn leaves the connection open.
+        self.close_timer = self.loop.call_later(self.linger_limit, self.transport.close)
 
     def _stop_timer(self) -> None:
         if self._stalled is not None:
