@@ -173,4 +173,5 @@ class GuardedWebSocket(_DropsStalled, WebSocketsSansIOProtocol):
         self.close_sent = self._refused = True
         # The application may have stopped it at the last message.
         self.transport.resume_reading()
-        self.loop.call_later(self.linger_limit, self.transport.close)
+        # As long as there is this timer uvicorn leaves the connection open.
+        self.close_timer = self.loop.call_later(self.linger_limit, self.transport.close)
