@@ -21,9 +21,9 @@ from watcher.history import PART_BYTES, Limits
 from watcher.history.writer import PART_CHANGES
 from watcher.hub import Hub, Rows
 from watcher.sinks.stdout import JsonLines
-from watcher.sqlite import process
+from watcher.sqlite import condition, process
 from watcher.sqlite.channel import decode_place
-from watcher.web import access, reads, socket
+from watcher.web import access, metrics, reads, request, service, socket, streams
 from watcher.web.protocol import GuardedWebSocket
 from watcher.wire import Message, values
 
@@ -240,7 +240,9 @@ def test_the_numbers_are_those_of_the_code() -> None:
 
 def test_answers_over_http_are_what_is_sent() -> None:
     """Health, tables and rows, field by field in their order."""
-    health, tables, rows = examples(section("## Reading over HTTP"))
+    health, tables, rows, databases = examples(section("## Reading over HTTP"))
+    for report in databases:
+        assert service.DatabaseReport.model_validate(report, strict=True).model_dump() == report
     assert list(health) == list(reads.HealthReport.model_fields)
     assert reads.HealthReport.model_validate(health, strict=True).model_dump() == health
     for definition in tables:
@@ -276,7 +278,47 @@ def test_a_line_of_tail_is_what_is_printed() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    """To files beside the page."""
+    """To files beside the page, and to headings on it."""
     links = re.findall(r"\]\(([^)]+)\)", PAGE)
+    headings = re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
+    here = {"#" + heading.lower().replace(" ", "-") for heading in headings}
     assert links
-    assert [link for link in links if not (DIRECTORY / link).exists()] == []
+    assert [x for x in links if x not in here and not (DIRECTORY / x).exists()] == []
+
+
+def test_events_are_written_as_shown() -> None:
+    """Each message becomes the lines that the page shows."""
+    (shown,) = re.findall(r"```\n(retry:.*?)```", section("### `GET /events`"), re.DOTALL)
+    retry, hello, ready, heartbeat = shown.strip().split("\n\n")
+    assert 1000 <= int(retry.removeprefix("retry: ")) <= 5000
+    position = "k3f9ab:12~8c1d"
+    assert streams.event(wire.hello_message("test.db", position, [])).decode() == hello + "\n\n"
+    assert streams.event(wire.ready_message(position)).decode() == ready + "\n\n"
+    later = wire.heartbeat_message("k3f9ab:13~a1b2")
+    assert streams.event(later).decode() == heartbeat + "\n\n"
+
+
+def test_a_long_poll_is_answered_as_shown() -> None:
+    """Its parameters are those of the code, and its answer has their form."""
+    text = "### `GET /changes`"
+    assert {code(name) for name, _ in table(text)} | request.FILTERS == streams._POLL
+    ((answer,),) = [examples(section(text))]
+    assert streams.ChangesPage.model_validate(answer, strict=True).model_dump() == answer
+    assert f"0 to {streams.MAX_WAIT:.0f}; default {streams._WAIT:.0f}" in section(text)
+    assert f"1 to {streams.MAX_LIMIT:,}; default {streams._LIMIT}" in section(text)
+
+
+def test_the_limits_of_a_condition_are_told() -> None:
+    """Those of the code."""
+    told = " ".join(section("## Filters").split())
+    assert f"at most {condition.MAX_EXPRESSION:,} characters" in told
+    assert condition.MAX_SECONDS == 0.25
+    assert "more than a quarter of a second" in told
+    assert f"more than {condition._MAX_MADE // 2**20} MiB" in told
+
+
+def test_every_metric_is_told() -> None:
+    """Those of the code, and no others."""
+    figures = metrics._Figures({}, {})
+    told = {code(name).removesuffix("_total") for name, _ in table("## Reading over HTTP")}
+    assert told == {family.name for family in figures.collect()}

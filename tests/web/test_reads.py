@@ -117,6 +117,8 @@ def test_the_interface_is_described(http: httpx.Client) -> None:
     document = http.get("/openapi.json").json()
     expected = {"/health", "/tables", "/tables/{name}/rows", "/values/{sha256}", "/items"}
     expected |= {"/add/{name}/{value}", "/update/{item_id}/{new_value}", "/items/{item_id}"}
+    expected |= {"/events", "/changes", "/snapshot"}
+    expected |= {"/livez", "/readyz", "/metrics", "/databases"}
     assert set(document["paths"]) == expected
     for path in document["paths"].values():
         for operation in path.values():
