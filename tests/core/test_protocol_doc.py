@@ -23,7 +23,7 @@ from watcher.hub import Hub, Rows
 from watcher.sinks.stdout import JsonLines
 from watcher.sqlite import process
 from watcher.sqlite.channel import decode_place
-from watcher.web import access, reads, socket
+from watcher.web import capacity, handshake, reads, request, socket
 from watcher.web.protocol import GuardedWebSocket
 from watcher.wire import Message, values
 
@@ -211,7 +211,8 @@ def test_every_close_code_is_told() -> None:
         socket.SERVICE_RESTART,
         socket.TOO_SLOW,
         socket.BAD_REQUEST,
-        access.NOT_AUTHORISED,
+        handshake.NOT_AUTHORISED,
+        capacity.TRY_AGAIN_LATER,
         CloseCode.MESSAGE_TOO_BIG,
     }
     assert {number for number, back in told.items() if back == "no"} == {

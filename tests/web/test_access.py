@@ -224,7 +224,7 @@ def test_without_an_address_only_bare_names_are_answered() -> None:
 
 
 def admits(*headers: tuple[bytes, bytes]) -> bool:
-    return Credential(TOKEN).admits(headers)
+    return Credential(TOKEN).admits(headers) is True
 
 
 @pytest.mark.parametrize("scheme", [b"Bearer", b"bearer", b"BEARER"])
@@ -410,6 +410,7 @@ def test_the_token_does_not_open_it_to_another_origin(visitor: httpx.Client) -> 
 
 def test_a_websocket_without_the_token_is_closed_with_4501(guarded: Service) -> None:
     with guarded.websocket() as client:
+        client.send("{}")
         assert receive_until(client, "error")[0]["code"] == 4501
         with pytest.raises(ConnectionClosed) as caught:
             client.recv(timeout=10)
