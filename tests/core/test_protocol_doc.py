@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import json
 import re
@@ -23,7 +24,7 @@ from watcher.hub import Hub, Rows
 from watcher.sinks.stdout import JsonLines
 from watcher.sqlite import process
 from watcher.sqlite.channel import decode_place
-from watcher.web import capacity, handshake, reads, request, socket
+from watcher.web import capacity, handshake, reads, request, service, socket
 from watcher.web.protocol import GuardedWebSocket
 from watcher.wire import Message, values
 
@@ -61,7 +62,7 @@ def messages() -> list[dict[str, Any]]:
         message
         for example in examples()
         for message in (example if isinstance(example, list) else [example])
-        if "type" in message
+        if "type" in message and message["type"] != "auth"
     ]
 
 
@@ -226,6 +227,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     kept = Limits()
     for heading, sentence in (
         ("## Connecting", "close code 4502"),
+        ("## Connecting", f"or {handshake.FIRST_MESSAGE_TIMEOUT:.0f} seconds without it is close"),
         ("### `changes`", f"at most {PART_CHANGES:,} changes and about {PART_BYTES // 1024} KiB"),
         ("### `heartbeat`", f"After {heartbeat:.0f} seconds without"),
         ("## Values", f"more than {wire.LARGE_VALUE_BYTES // 1024} KiB"),
@@ -241,7 +243,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
 
 def test_answers_over_http_are_what_is_sent() -> None:
     """Health, tables and rows, field by field in their order."""
-    health, tables, rows = examples(section("## Reading over HTTP"))
+    health, tables, rows, databases = examples(section("## Reading over HTTP"))
     assert list(health) == list(reads.HealthReport.model_fields)
     assert reads.HealthReport.model_validate(health, strict=True).model_dump() == health
     for definition in tables:
@@ -253,6 +255,19 @@ def test_answers_over_http_are_what_is_sent() -> None:
     page = Rows(rows["position"], b",".join(map(wire.encode_change, inserts)), rows["next"])
     assert wire.encode_json(rows) == reads._encode_page(rows["table"], page)
     assert decode_place(rows["next"]) == [0, 1]
+    for database in databases:
+        assert list(database) == list(service.DatabaseReport.model_fields)
+
+
+def test_the_first_message_of_a_client_is_understood() -> None:
+    """The only one that a client ever has to send."""
+    (message,) = [one for one in examples() if isinstance(one, dict) and one.get("type") == "auth"]
+    frame = {"type": "websocket.receive", "text": json.dumps(message)}
+
+    async def receive() -> dict[str, Any]:
+        return frame
+
+    assert asyncio.run(handshake.first_token(receive)) == message["token"].encode()
 
 
 def test_a_line_of_tail_is_what_is_printed() -> None:
@@ -277,7 +292,9 @@ def test_a_line_of_tail_is_what_is_printed() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    """To files beside the page."""
+    """To files beside the page, or to a heading of its own."""
     links = re.findall(r"\]\(([^)]+)\)", PAGE)
+    headings = re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)
+    own = {"#" + heading.lower().replace(" ", "-") for heading in headings}
     assert links
-    assert [link for link in links if not (DIRECTORY / link).exists()] == []
+    assert [link for link in links if link not in own and not (DIRECTORY / link).exists()] == []
