@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -90,8 +91,7 @@ def test_who_shows_the_token_too_late_for_a_status_is_closed_with_1013(
             assert refused(client)
 
 
-@pytest.mark.anyio
-async def test_a_server_that_cannot_answer_a_handshake_closes_with_1013() -> None:
+def test_a_server_that_cannot_answer_a_handshake_closes_with_1013() -> None:
     """The code reaches only an accepted WebSocket."""
     sent: list[Message] = []
 
@@ -105,7 +105,7 @@ async def test_a_server_that_cannot_answer_a_handshake_closes_with_1013() -> Non
         raise AssertionError("there is no room")
 
     scope: dict[str, Any] = {"type": "websocket", "path": "/ws", "headers": []}
-    await Capacity(app, limit=0)(scope, receive, send)
+    asyncio.run(Capacity(app, limit=0)(scope, receive, send))
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
     assert sent[-1]["code"] == 1013
 
