@@ -397,6 +397,7 @@ def test_the_demo_database_can_be_written_over_http(serve: StartServer) -> None:
     assert value == "456"
 
 
+@pytest.mark.fault("H10")
 def test_other_databases_are_written_only_with_allow_writes(
     serve: StartServer, database: MakeDatabase
 ) -> None:

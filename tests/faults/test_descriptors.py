@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import resource
 import socket
@@ -19,6 +21,7 @@ from tests.conftest import MakeDatabase, StartServer, Write
 from tests.served import Served, reader_of
 from tests.web.service import receive_until
 from tests.web.test_socket import wait_for
+from watcher.cli.descriptors import complains_of_lack
 
 FEW = 160
 
@@ -135,6 +138,23 @@ def test_no_descriptor_at_all_is_got_over(
             assert hears(client, "three")
             assert hears(later, "three")
     assert served.errors.read_text().count("have to wait") == 1
+
+
+def test_other_complaints_of_the_event_loop_are_made_as_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Only what the lack of descriptors brings is said once instead of each time."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        handle = complains_of_lack()
+        lack = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        for error in (lack, lack, OSError(errno.EPIPE, "pipe"), ValueError("other")):
+            handle(loop, {"message": "complaint", "exception": error, "socket": None})
+
+    asyncio.run(run())
+    said = [record.getMessage() for record in caplog.records]
+    assert ["have to wait" in text for text in said] == [True, False, False]
 
 
 @contextmanager

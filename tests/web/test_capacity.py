@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -18,6 +19,7 @@ from tests.web.test_socket import close_code, wait_for
 from watcher.cli.arguments import parser
 from watcher.cli.descriptors import room
 from watcher.web.capacity import MAX_CLIENTS, Capacity
+from watcher.web.protocol import GuardedHttp
 
 TOKEN = "a token of some length"  # the tests' own
 CLIENTS = 3
@@ -108,6 +110,20 @@ def test_a_server_that_cannot_answer_a_handshake_closes_with_1013() -> None:
     asyncio.run(Capacity(app, limit=0)(scope, receive, send))
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
     assert sent[-1]["code"] == 1013
+
+
+def test_connections_beyond_the_limit_are_closed_before_they_ask(
+    small: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for(lambda: small.open_connections() == 0)
+    monkeypatch.setattr(GuardedHttp, "connection_limit", 1)
+    with socket.create_connection(("127.0.0.1", small.port), timeout=10) as first:
+        wait_for(lambda: small.open_connections() == 1)
+        with socket.create_connection(("127.0.0.1", small.port), timeout=10) as second:
+            assert second.recv(65536).startswith(b"HTTP/1.1 503 ")
+            assert second.recv(65536) == b""
+        first.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert first.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_negative_number_of_clients_is_an_error() -> None:

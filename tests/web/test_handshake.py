@@ -84,6 +84,13 @@ def test_the_subprotocol_is_answered_where_no_token_is_needed(service: Service) 
         assert receive_until(client, "ready")
 
 
+def test_the_first_message_does_no_harm_where_no_token_is_needed(service: Service) -> None:
+    """So a client need not know whether it is."""
+    with service.websocket() as client:
+        client.send(auth("any"))
+        assert receive_until(client, "ready")
+
+
 def test_the_first_message_opens_it_and_changes_arrive(guarded: Service) -> None:
     """Frames that are made once for all go to such a client too."""
     with guarded.websocket() as client:
