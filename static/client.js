@@ -103,6 +103,8 @@ export class Connection {
     this.#socket = socket;
     this.#heard = performance.now();
     this.#silenceCheck = setInterval(() => this.#checkSilence(), 5_000);
+    // The cookie speaks for the page. Where it is gone, this spares the server waiting for a token.
+    socket.onopen = () => socket.send('{"type":"auth","token":""}');
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#lost(event.code, event.reason);
   }

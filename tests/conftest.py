@@ -51,7 +51,11 @@ class StartServer(Protocol):
     """Starts a server; without a database it makes and watches its demo database."""
 
     def __call__(
-        self, database: Path | None = None, *options: str, variables: dict[str, str] | None = None
+        self,
+        database: Path | None = None,
+        *options: str,
+        variables: dict[str, str] | None = None,
+        descriptors: int | None = None,
     ) -> Served: ...
 
 
@@ -125,12 +129,21 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
     started: list[Served] = []
 
     def start(
-        database: Path | None = None, *options: str, variables: dict[str, str] | None = None
+        database: Path | None = None,
+        *options: str,
+        variables: dict[str, str] | None = None,
+        descriptors: int | None = None,
     ) -> Served:
         directory = tmp_path / f"server-{len(started)}"
         directory.mkdir()
-        state = directory / "state"
-        served = Served(directory, database, state=state, options=options, variables=variables)
+        served = Served(
+            directory,
+            database,
+            state=directory / "state",
+            options=options,
+            variables=variables,
+            descriptors=descriptors,
+        )
         started.append(served)
         return served
 

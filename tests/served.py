@@ -64,6 +64,7 @@ class Served:
         state: its private state directory.
         options: further options of the command line.
         port: where to listen, 0 for any free port; later starts take the same port again.
+        descriptors: files the process may have open at most, None for as many as this one.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Served:
         options: tuple[str, ...] = (),
         port: int = 0,
         variables: dict[str, str] | None = None,
+        descriptors: int | None = None,
     ) -> None:
         self.database = database or directory / "test.db"
         self.state = state
@@ -83,6 +85,7 @@ class Served:
         self.errors = directory / "server.errors"
         self._named = database
         self._options = options
+        self._descriptors = descriptors
         self._environment = environment(**(variables or {}))
         # The demo database lies beside server.py, and must not lie in this checkout.
         self._script = Path(shutil.copy(ROOT / "server.py", directory))
@@ -135,6 +138,8 @@ class Served:
         command += ["--state", str(self.state), *self._options]
         if self._named is not None:
             command += ["--", str(self._named)]
+        if self._descriptors is not None:
+            command = ["sh", "-c", f'ulimit -n {self._descriptors}; exec "$@"', "sh", *command]
         with self.errors.open("w") as errors:
             process = subprocess.Popen(
                 command,

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import socket
@@ -141,6 +142,8 @@ def tail(tmp_path: Path) -> Iterator[StartTail]:
         ("serve", "--hold-seconds", "-1"),
         ("serve", "--hold-bytes", "256M"),
         ("serve", "--token", "short"),
+        ("serve", "--max-clients", "0"),
+        ("serve", "--max-clients", "many"),
         ("serve", "--nonsense"),
         ("tail",),
         ("tail", "--tables", '"a', "x.db"),
@@ -167,6 +170,13 @@ def test_listening_beyond_loopback_needs_a_token(host: str, database: MakeDataba
     assert code == 2
     assert is_one_sentence(errors)
     assert "token" in errors
+
+
+@pytest.mark.parametrize("origin", ["null", "*", "app.example.org", "https://app.example.org/"])
+def test_what_is_no_origin_is_refused(origin: str, database: MakeDatabase) -> None:
+    code, errors = ran("serve", "--port", "0", "--allow-origin", origin, database())
+    assert (code, is_one_sentence(errors)) == (2, True)
+    assert "--allow-origin" in errors
 
 
 def test_a_weak_token_in_the_environment_is_refused(database: MakeDatabase) -> None:
@@ -387,6 +397,7 @@ def test_the_demo_database_can_be_written_over_http(serve: StartServer) -> None:
     assert value == "456"
 
 
+@pytest.mark.fault("H10")
 def test_other_databases_are_written_only_with_allow_writes(
     serve: StartServer, database: MakeDatabase
 ) -> None:
@@ -487,6 +498,38 @@ def test_with_a_token_it_serves_other_addresses_and_asks_everyone(
     bearer = {"Authorization": f"Bearer {LONG_TOKEN}"}
     assert httpx.get(f"{served.url}/health").status_code == 401
     assert httpx.get(f"{served.url}/health", headers=bearer).status_code == 200
+
+
+def test_with_a_token_the_start_line_has_a_link_that_signs_in_once(
+    serve: StartServer, database: MakeDatabase
+) -> None:
+    served = serve(database(), "--token", LONG_TOKEN)
+    link = re.search(r"http://\S+/login/\S+", served.start_line)
+    assert link is not None
+    assert LONG_TOKEN not in served.start_line
+    with httpx.Client(trust_env=False) as http:
+        assert http.get(link[0]).status_code == 200
+        assert http.post(link[0]).status_code == 303
+        assert http.get(f"{served.url}/health").status_code == 200
+        assert http.post(link[0]).status_code == 401
+
+
+def test_without_a_token_there_is_no_link(serve: StartServer, database: MakeDatabase) -> None:
+    assert "/login" not in serve(database()).start_line
+
+
+def test_pages_elsewhere_and_the_number_of_clients_are_options(
+    serve: StartServer, database: MakeDatabase
+) -> None:
+    origins = ("https://one.example.org", "https://two.example.org")
+    served = serve(database(), *(f"--allow-origin={one}" for one in origins), "--max-clients=1")
+    for origin in origins:
+        answer = httpx.get(f"{served.url}/health", headers={"Origin": origin})
+        assert answer.headers["access-control-allow-origin"] == origin
+    with httpx.stream("GET", f"{served.url}/events") as events:
+        assert events.status_code == 200
+        assert httpx.get(f"{served.url}/events").status_code == 503
+        assert httpx.get(f"{served.url}/livez").status_code == 200
 
 
 def test_a_further_name_is_served_when_allowed(serve: StartServer, database: MakeDatabase) -> None:

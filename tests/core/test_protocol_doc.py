@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import json
 import re
@@ -23,7 +24,7 @@ from watcher.hub import Hub, Rows
 from watcher.sinks.stdout import JsonLines
 from watcher.sqlite import condition, process
 from watcher.sqlite.channel import decode_place
-from watcher.web import access, metrics, reads, request, service, socket, streams
+from watcher.web import capacity, handshake, metrics, reads, request, service, socket, streams
 from watcher.web.protocol import GuardedWebSocket
 from watcher.wire import Message, values
 
@@ -61,7 +62,7 @@ def messages() -> list[dict[str, Any]]:
         message
         for example in examples()
         for message in (example if isinstance(example, list) else [example])
-        if "type" in message
+        if "type" in message and message["type"] != "auth"
     ]
 
 
@@ -211,7 +212,8 @@ def test_every_close_code_is_told() -> None:
         socket.SERVICE_RESTART,
         socket.TOO_SLOW,
         socket.BAD_REQUEST,
-        access.NOT_AUTHORISED,
+        handshake.NOT_AUTHORISED,
+        capacity.TRY_AGAIN_LATER,
         CloseCode.MESSAGE_TOO_BIG,
     }
     assert {number for number, back in told.items() if back == "no"} == {
@@ -225,6 +227,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     kept = Limits()
     for heading, sentence in (
         ("## Connecting", "close code 4502"),
+        ("## Connecting", f"or {handshake.FIRST_MESSAGE_TIMEOUT:.0f} seconds without it is close"),
         ("### `changes`", f"at most {PART_CHANGES:,} changes and about {PART_BYTES // 1024} KiB"),
         ("### `heartbeat`", f"After {heartbeat:.0f} seconds without"),
         ("## Values", f"more than {wire.LARGE_VALUE_BYTES // 1024} KiB"),
@@ -254,6 +257,19 @@ def test_answers_over_http_are_what_is_sent() -> None:
     page = Rows(rows["position"], b",".join(map(wire.encode_change, inserts)), rows["next"])
     assert wire.encode_json(rows) == reads._encode_page(rows["table"], page)
     assert decode_place(rows["next"]) == [0, 1]
+    for database in databases:
+        assert list(database) == list(service.DatabaseReport.model_fields)
+
+
+def test_the_first_message_of_a_client_is_understood() -> None:
+    """The only one that a client ever has to send."""
+    (message,) = [one for one in examples() if isinstance(one, dict) and one.get("type") == "auth"]
+    frame = {"type": "websocket.receive", "text": json.dumps(message)}
+
+    async def receive() -> dict[str, Any]:
+        return frame
+
+    assert asyncio.run(handshake.first_token(receive)) == message["token"].encode()
 
 
 def test_a_line_of_tail_is_what_is_printed() -> None:

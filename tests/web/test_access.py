@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.web.service import Service, receive_until, run_service
+from watcher.web import attempts
 from watcher.web.access import Names, check_names
 from watcher.web.credential import Credential
 
@@ -224,7 +226,7 @@ def test_without_an_address_only_bare_names_are_answered() -> None:
 
 
 def admits(*headers: tuple[bytes, bytes]) -> bool:
-    return Credential(TOKEN).admits(headers)
+    return Credential(TOKEN).admits(headers) is True
 
 
 @pytest.mark.parametrize("scheme", [b"Bearer", b"bearer", b"BEARER"])
@@ -280,25 +282,105 @@ def test_an_empty_token_is_an_error() -> None:
 
 HOSTILE = [
     (b"Host: evil.example\r\n", {421}),
+    (b"Host: evil.example:{port}\r\n", {421}),
     (b"Host: localhost.evil\r\n", {421}),
+    (b"Host: localhost.evil:{port}\r\n", {421}),
+    (b"Host: null\r\n", {421}),
+    (b"Host: localhost:1\r\n", {421}),
+    (b"Host: LOCALHOST.EVIL:{port}\r\n", {421}),
+    (b"Host: 127.0.0.1.nip.io:{port}\r\n", {421}),
+    (b"Host: 0.0.0.0:{port}\r\n", {421}),
     (b"Host: localhost.:{port}\r\n", {400}),
+    (b"Host: localhost.\r\n", {400}),
     (b"Host: a@localhost:{port}\r\n", {400}),
+    (b"Host: localhost:{port}@evil.example\r\n", {400}),
+    (b"Host: localhost:\r\n", {400}),
+    (b"Host: localhost:port\r\n", {400}),
+    (b"Host: localhost:{port}/\r\n", {400}),
+    (b"Host: [::1\r\n", {400}),
+    (b"Host:\r\n", {400}),
     (b"Host: localhost:{port}\r\nHost: localhost:{port}\r\n", {400}),
     (b"Host: localhost:{port}\r\nHost: evil.example\r\n", {400}),
     (b"", {400}),
     (b"Host: localhost:{port}\r\nOrigin: null\r\n", {403}),
+    (b"Host: localhost:{port}\r\nOrigin:\r\n", {403}),
     (b"Host: localhost:{port}\r\nOrigin: http://evil.example\r\n", {403}),
+    (b"Host: localhost:{port}\r\nOrigin: http://localhost.evil:{port}\r\n", {403}),
+    (b"Host: localhost:{port}\r\nOrigin: http://localhost\r\n", {403}),
+    (b"Host: localhost:{port}\r\nOrigin: https://localhost:{port}\r\n", {403}),
+    (b"Host: localhost:{port}\r\nOrigin: ws://localhost:{port}\r\n", {403}),
+    (b"Host: localhost:{port}\r\nOrigin: localhost:{port}\r\n", {403}),
+    (b"Host: localhost:{port}\r\nOrigin: http://LOCALHOST:{port}\r\n", {403}),
+    (b"Host: localhost:{port}\r\nOrigin: http://localhost.:{port}\r\n", {403}),
+    (b"Host: localhost:{port}\r\nOrigin: http://a@localhost:{port}\r\n", {403}),
     (b"Host: localhost:{port}\r\nOrigin: http://localhost:{port}/\r\n", {403}),
     (b"Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\nOrigin: null\r\n", {403}),
+]
+FRIENDLY = [
+    b"Host: localhost:{port}\r\n",
+    b"Host: localhost\r\n",
+    b"Host: LOCALHOST:{port}\r\n",
+    b"Host: [::1]:{port}\r\n",
+    b"Host: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n",
+    b"Host: 127.0.0.1:{port}\r\nOrigin: http://localhost:{port}\r\n",
 ]
 UPGRADE = (
     b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
+TRANSPORTS = {
+    "http": (b"/health", b"Connection: close\r\n"),
+    "events": (b"/events", b"Connection: close\r\n"),
+    "poll": (b"/changes", b"Connection: close\r\n"),
+    "websocket": (b"/ws", UPGRADE),
+    "database": (b"/db/test.db/ws", UPGRADE),
+}
+# A masked text frame that says {}.
+WRONG_MESSAGE = b"\x81\x82\x00\x00\x00\x00{}"
 
 
+def asked(port: int, transport: str, headers: bytes, until: bytes) -> tuple[int, bytes]:
+    """Asks with exactly these headers; the status, and what came up to a text or to the end."""
+    path, others = TRANSPORTS[transport]
+    headers = headers.replace(b"{port}", b"%d" % port)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"GET " + path + b" HTTP/1.1\r\n" + headers + others + b"\r\n")
+        answer = b""
+        while b"\r\n\r\n" not in answer and (chunk := connection.recv(65536)):
+            answer += chunk
+        if answer.startswith(b"HTTP/1.1 101 "):
+            connection.sendall(WRONG_MESSAGE)
+        while until not in answer and (chunk := connection.recv(65536)):
+            answer += chunk
+    return int(answer.split(b" ", 2)[1]), answer
+
+
+@pytest.mark.fault("H6")
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize(("headers", "statuses"), HOSTILE)
-@pytest.mark.parametrize("path", [b"/", b"/health", b"/add/a/b", b"/ws", b"/static/x", b"/nothing"])
+def test_hostile_headers_are_refused_by_every_transport(
+    service: Service, transport: str, headers: bytes, statuses: set[int]
+) -> None:
+    """The same answer to all of them, before anything is accepted or begun."""
+    status, answer = asked(service.port, transport, headers, b"never")
+    doubled = headers.count(b"Host") > 1 or headers.count(b"Origin") > 1
+    # The server itself refuses a handshake whose headers are doubled.
+    assert status in (statuses | {400} if doubled else statuses)
+    assert b"Traceback" not in answer
+    assert b"hello" not in answer
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("headers", FRIENDLY)
+def test_headers_of_the_service_itself_are_answered_by_every_transport(
+    service: Service, transport: str, headers: bytes
+) -> None:
+    status, _ = asked(service.port, transport, headers, b"HTTP/1.1")
+    assert status == (101 if TRANSPORTS[transport][1] is UPGRADE else 200)
+
+
+@pytest.mark.parametrize(("headers", "statuses"), HOSTILE[::4])
+@pytest.mark.parametrize("path", [b"/", b"/add/a/b", b"/static/x", b"/nothing", b"/db/x/y"])
 def test_hostile_headers_are_refused_on_every_path(
     service: Service, path: bytes, headers: bytes, statuses: set[int]
 ) -> None:
@@ -306,16 +388,6 @@ def test_hostile_headers_are_refused_on_every_path(
     head = b"GET " + path + b" HTTP/1.1\r\n" + headers
     status, answer = service.raw(head + b"Connection: close\r\n\r\n")
     assert status in statuses
-    assert b"Traceback" not in answer
-
-
-@pytest.mark.parametrize(("headers", "statuses"), HOSTILE)
-def test_hostile_headers_are_refused_for_a_websocket(
-    service: Service, headers: bytes, statuses: set[int]
-) -> None:
-    headers = headers.replace(b"{port}", b"%d" % service.port)
-    status, answer = service.raw(b"GET /ws HTTP/1.1\r\n" + headers + UPGRADE + b"\r\n")
-    assert status in statuses | {400}  # the server itself already refuses doubled headers
     assert b"Traceback" not in answer
 
 
@@ -361,14 +433,77 @@ def test_a_websocket_of_another_page_is_refused(service: Service, origin: str) -
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with run_service(tmp_path_factory.mktemp("guarded"), token=TOKEN, allow_writes=True) as running:
-        yield running
+    directory = tmp_path_factory.mktemp("guarded")
+    with pytest.MonkeyPatch.context() as patch:
+        # More wrong tokens come from here than from anybody who just mistypes.
+        patch.setattr(attempts, "MAX_WRONG", 10_000)
+        with run_service(directory, token=TOKEN, allow_writes=True) as running:
+            yield running
 
 
 @pytest.fixture
 def visitor(guarded: Service) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=guarded.url, trust_env=False) as client:
         yield client
+
+
+_BEARER = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
+_COOKIE = Credential(TOKEN).cookie_name.encode()
+UNAUTHORISED = [
+    b"",
+    b"Authorization:\r\n",
+    b"Authorization: Bearer\r\n",
+    b"Authorization: Bearer x\r\n",
+    b"Authorization: Basic " + TOKEN.encode() + b"\r\n",
+    b"Authorization: " + TOKEN.encode() + b"\r\n",
+    b"Authorization: Bearer " + TOKEN.encode() + b", Bearer x\r\n",
+    b"Authorization: Bearer " + TOKEN.upper().encode() + b"\r\n",
+    _BEARER + _BEARER,
+    _BEARER + b"Authorization: Bearer x\r\n",
+    b"X-Authorization: Bearer " + TOKEN.encode() + b"\r\n",
+    b"Cookie: session=1; watcher_00000000=" + Credential(TOKEN).cookie_value.encode() + b"\r\n",
+    b"Cookie: " + _COOKIE + b"=\r\n",
+    b"Cookie: " + _COOKIE + b"=x; " + _COOKIE + b"=y\r\n",
+    b"Cookie: " + _COOKIE + b"=" + TOKEN.encode() + b"\r\n",
+    b"Cookie: " + _COOKIE.upper() + b"=" + Credential(TOKEN).cookie_value.encode() + b"\r\n",
+]
+
+
+@pytest.mark.fault("H6")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("headers", UNAUTHORISED)
+def test_what_is_not_the_token_opens_no_transport(
+    guarded: Service, transport: str, headers: bytes
+) -> None:
+    """A WebSocket is accepted, for it to see the code that it is closed with."""
+    headers = b"Host: localhost:{port}\r\n" + headers
+    if TRANSPORTS[transport][1] is UPGRADE:
+        status, answer = asked(guarded.port, transport, headers, b'"code":4501')
+        # The server itself may refuse a handshake whose headers are doubled.
+        assert status == 101 or (status == 400 and headers.count(b"Authorization") > 1)
+        assert status == 400 or b'"code":4501' in answer
+    else:
+        status, answer = asked(guarded.port, transport, headers, b"never")
+        assert status == 401
+    assert b"hello" not in answer
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        _BEARER,
+        b"Cookie: a=b; " + _COOKIE + b"=" + Credential(TOKEN).cookie_value.encode() + b"\r\n",
+    ],
+)
+def test_the_token_and_the_cookie_open_every_transport(
+    guarded: Service, transport: str, headers: bytes
+) -> None:
+    headers = b"Host: localhost:{port}\r\n" + headers
+    websocket = TRANSPORTS[transport][1] is UPGRADE
+    status, answer = asked(guarded.port, transport, headers, b"hello" if websocket else b"HTTP")
+    assert status == (101 if websocket else 200)
+    assert b"hello" in answer or not websocket
 
 
 @pytest.mark.parametrize(
@@ -410,6 +545,7 @@ def test_the_token_does_not_open_it_to_another_origin(visitor: httpx.Client) -> 
 
 def test_a_websocket_without_the_token_is_closed_with_4501(guarded: Service) -> None:
     with guarded.websocket() as client:
+        client.send("{}")
         assert receive_until(client, "error")[0]["code"] == 4501
         with pytest.raises(ConnectionClosed) as caught:
             client.recv(timeout=10)

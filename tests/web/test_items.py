@@ -189,6 +189,7 @@ def test_patch_of_an_unknown_id_is_not_found(http: httpx.Client) -> None:
     + [{"origin": "http://evil.example"}, {"origin": "null"}],
 )
 @pytest.mark.parametrize("path", ["/add/Evil/x", "/update/1/evil"])
+@pytest.mark.fault("H10")
 def test_a_page_of_another_site_cannot_write(
     service: Service, http: httpx.Client, path: str, headers: dict[str, str]
 ) -> None:

@@ -94,6 +94,22 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         help="a further name under which browsers reach this server; may be repeated",
     )
     parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="origin of pages elsewhere that may use this server, such as "
+        "https://app.example.org; may be repeated",
+    )
+    parser.add_argument(
+        "--max-clients",
+        type=_count,
+        default=10_000,
+        metavar="N",
+        help="how many WebSockets and streams there may be at once, as far as the limit of open "
+        "files allows (default: %(default)s)",
+    )
+    parser.add_argument(
         "--allow-writes",
         action="store_true",
         help="let /add, /update and their POST and PATCH twins write to DATABASE "

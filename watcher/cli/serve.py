@@ -22,14 +22,17 @@ from watcher.cli.arguments import (
     hold_limits,
 )
 from watcher.cli.demo import ensure_demo_database
+from watcher.cli.descriptors import Room, complains_of_lack, room_here
 from watcher.cli.fleet import Fleet, is_pattern, named
 from watcher.cli.listen import Listener
 from watcher.cli.progress import show_first_copy
 from watcher.cli.run import ENVIRONMENT, USAGE, Refusal, on_signal
 from watcher.hub import Hub
 from watcher.sinks.stdout import output_failures, printable
-from watcher.web import create_app
-from watcher.web.protocol import GuardedHttp, GuardedWebSocket
+from watcher.web import SignInLinks, create_app
+from watcher.web.crossorigin import checked_origin
+from watcher.web.links import LIFETIME
+from watcher.web.protocol import GuardedWebSocket, guarded_http
 
 
 class _Server(uvicorn.Server):
@@ -76,9 +79,17 @@ async def serve(options: argparse.Namespace, demo_directory: Path) -> None:
         )
         fleet = Fleet(_opener(options), stack)
         served = await _watch(options, fleet, stack, demo_directory)
-        server = _Server(_server_config(_application(served, options, token, listener)))
+        # Now the service has its own files open.
+        room = room_here(options.max_clients)
+        links = SignInLinks()
+        app = _application(served, options, token, listener, room.clients, links)
+        server = _Server(_server_config(app, room))
         on_signal(server.stop)
-        _print(f"Watching {_named(served)}, shown at {listener.url} (Ctrl-C stops it)")
+        asyncio.get_running_loop().set_exception_handler(complains_of_lack())
+        _print(
+            f"Watching {_named(served)}, shown at {listener.url} (Ctrl-C stops it)"
+            + ("" if token is None else _invitation(listener, links))
+        )
         await stack.enter_async_context(_showing_first_copies(fleet.hubs.values()))
         await server.serve(sockets=listener.sockets)
 
@@ -129,6 +140,12 @@ async def _watch(
     return hub
 
 
+def _invitation(listener: Listener, links: SignInLinks) -> str:
+    """Where a visitor signs in without typing the token."""
+    minutes = LIFETIME / 60
+    return f", sign in at {listener.url}/login/{links.new()} (once, within {minutes:g} minutes)"
+
+
 def _named(served: Hub | Mapping[str, Hub]) -> str:
     if isinstance(served, Hub):
         return printable(str(served.path))
@@ -167,23 +184,37 @@ def _application(
     options: argparse.Namespace,
     token: str | None,
     listener: Listener,
+    max_clients: int,
+    links: SignInLinks,
 ) -> Any:
+    origins = _origins(options.allow_origin)
     try:
         return create_app(
             served,
             token=token,
             allow_writes=options.allow_writes or not options.database,
             hosts=listener.hosts | set(options.allow_host),
+            origins=origins,
+            max_clients=max_clients,
+            links=links,
         )
     except ValueError as error:
         raise Refusal(USAGE, f"--allow-host: {error}") from error
 
 
-def _server_config(app: Any) -> uvicorn.Config:
+def _origins(given: Iterable[str]) -> set[str]:
+    try:
+        return set(map(checked_origin, given))
+    except ValueError as error:
+        raise Refusal(USAGE, f"--allow-origin: {error}") from error
+
+
+def _server_config(app: Any, room: Room) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=GuardedHttp,
+        http=guarded_http(room.connections),
         ws=GuardedWebSocket,
+        backlog=room.backlog,
         ws_max_size=65536,
         # Compression costs more time than it saves on the way to a client this near.
         ws_per_message_deflate=False,

@@ -1,5 +1,6 @@
 """The service over HTTP and WebSocket; the only part of the package that knows FastAPI."""
 
 from watcher.web.app import create_app
+from watcher.web.links import SignInLinks
 
-__all__ = ["create_app"]
+__all__ = ["SignInLinks", "create_app"]

@@ -9,19 +9,20 @@ HTTP does not cover WebSockets; this layer sees every connection.
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from watcher import wire
-from watcher.web.credential import Credential
-from watcher.web.signin import SIGN_IN_PATH, sign_in_page
-
-NOT_AUTHORISED = 4501
-"""Close code of a WebSocket that brought no token; clients do not come back by themselves."""
+from watcher.web.crossorigin import (
+    answer_preflight,
+    checked_origin,
+    is_preflight,
+    response_headers,
+)
+from watcher.web.handshake import choosing_subprotocol
+from watcher.web.refusal import Refusal, header_values, refuse, route_path
+from watcher.web.signin import is_sign_in
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _DEFAULT_PORT = {"http": ":80", "https": ":443"}
@@ -44,19 +45,6 @@ _HEADERS: list[tuple[bytes, bytes]] = [
     # What is served is as secret as the database; static files say otherwise for themselves.
     (b"cache-control", b"no-store"),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a request is turned away.
-
-    Args:
-        status: HTTP status code.
-        detail: one sentence for a person.
-    """
-
-    status: int
-    detail: str
 
 
 class Names:
@@ -103,40 +91,55 @@ class Access:
     """Turns away what is not allowed, and puts the security headers on every response.
 
     Args:
-        app: the application behind.
+        app: the application behind, or the gate that asks for the token.
         names: the names the service answers to.
-        credential: what a client must bring, None where no token is asked for.
+        origins: of pages elsewhere that may use it, each as a browser sends it.
+
+    Raises:
+        ValueError: one of the origins is none.
     """
 
-    def __init__(self, app: ASGIApp, *, names: Names, credential: Credential | None) -> None:
+    def __init__(self, app: ASGIApp, *, names: Names, origins: Collection[str] = ()) -> None:
         self._app = app
         self._names = names
-        self._credential = credential
+        self._origins = frozenset(map(checked_origin, origins))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        send = _with_headers(send)
-        refusal = check_names(scope, self._names)
+        elsewhere = self._page_elsewhere(scope)
+        shared = response_headers(elsewhere) if self._origins else []
+        send = choosing_subprotocol(scope, _with_headers(send, shared))
+        refusal = check_names(scope, self._names, elsewhere)
         if refusal is not None:
             await refuse(refusal, scope, receive, send)
-        elif self._credential is None or self._admits(self._credential, scope):
+        elif elsewhere is None:
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await _close_unauthorised(receive, send)
+        elif is_preflight(scope):
+            await answer_preflight(scope, receive, send)
         else:
-            await _ask_for_token(scope, receive, send)
+            await self._app(_from_elsewhere(scope), receive, send)
 
-    def _admits(self, credential: Credential, scope: Scope) -> bool:
-        signing_in = scope["type"] == "http" and route_path(scope) == SIGN_IN_PATH
-        return signing_in or credential.admits(scope["headers"])
+    def _page_elsewhere(self, scope: Scope) -> str | None:
+        """The origin of a page elsewhere that may use the service, None for all others."""
+        origins = header_values(scope, b"origin") if self._origins else []
+        if len(origins) != 1 or origins[0] not in self._origins:
+            return None
+        own = self._names.origins(_scheme(scope), scope.get("server"))
+        return None if origins[0] in own else origins[0]
 
 
-def check_names(scope: Scope, names: Names) -> Refusal | None:
-    """Holds `Host` and `Origin` of a request against the names of the service."""
-    scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"]) or str(scope["scheme"])
+def check_names(scope: Scope, names: Names, elsewhere: str | None = None) -> Refusal | None:
+    """Holds `Host` and `Origin` of a request against the names of the service.
+
+    Args:
+        scope: of the request.
+        names: of the service.
+        elsewhere: an origin that is not the service's own and may use it all the same.
+    """
+    scheme = _scheme(scope)
     server = scope.get("server")
     hosts = header_values(scope, b"host")
     if len(hosts) != 1:
@@ -149,69 +152,29 @@ def check_names(scope: Scope, names: Names) -> Refusal | None:
     origins = header_values(scope, b"origin")
     if len(origins) > 1:
         return Refusal(403, "A request may have only one Origin header.")
+    if elsewhere is not None:
+        # It would sign in the visitor of the service's own page.
+        signs_in = scope["type"] == "http" and is_sign_in(route_path(scope))
+        return Refusal(403, "Only the page itself signs visitors in.") if signs_in else None
     if origins and origins[0] not in names.origins(scheme, server):
         return Refusal(403, "Requests from pages of another origin are refused.")
     return None
 
 
-def header_values(scope: Scope, name: bytes) -> list[str]:
-    """All values of one header, in order; `name` in lower case."""
-    return [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
+def _scheme(scope: Scope) -> str:
+    return {"ws": "http", "wss": "https"}.get(scope["scheme"]) or str(scope["scheme"])
 
 
-def route_path(scope: Scope) -> str:
-    """The path below the point where the application is mounted."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(root + "/") else path
+def _from_elsewhere(scope: Scope) -> Scope:
+    """Takes away the visitor's session, and says who asks where the browser does not."""
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"cookie"]
+    return {**scope, "headers": [*headers, (b"sec-fetch-site", b"cross-site")]}
 
 
-async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with a status and `{"detail": sentence}`, also a WebSocket before it is accepted."""
-    prefix = ""
-    if scope["type"] == "websocket":
-        await receive()
-        if "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": 1008, "reason": refusal.detail})
-            return
-        prefix = "websocket."
-    body = json.dumps({"detail": refusal.detail}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        # What is left of the request is not read.
-        (b"connection", b"close"),
-    ]
-    if refusal.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    start = {"type": prefix + "http.response.start", "status": refusal.status, "headers": headers}
-    await send(start)
-    await send({"type": prefix + "http.response.body", "body": body})
-
-
-async def _ask_for_token(scope: Scope, receive: Receive, send: Send) -> None:
-    accept = ",".join(header_values(scope, b"accept"))
-    if scope["method"] == "GET" and "text/html" in accept:
-        await sign_in_page(scope.get("root_path", ""), status=401)(scope, receive, send)
-        return
-    detail = "A token is needed: send it as Authorization: Bearer, or sign in on the page."
-    await refuse(Refusal(401, detail), scope, receive, send)
-
-
-async def _close_unauthorised(receive: Receive, send: Send) -> None:
-    """Accepts before closing: a browser sees the code only of an accepted WebSocket."""
-    await receive()
-    detail = "a token is needed"
-    await send({"type": "websocket.accept"})
-    message = wire.error_message(NOT_AUTHORISED, detail, temporary=False)
-    await send({"type": "websocket.send", "text": f"[{message.decode()}]"})
-    await send({"type": "websocket.close", "code": NOT_AUTHORISED, "reason": detail})
-
-
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, shared: Sequence[tuple[bytes, bytes]]) -> Send:
     async def wrapped(message: Message) -> None:
         if message["type"].endswith("http.response.start"):
-            headers = list(message.get("headers", []))
+            headers = [*message.get("headers", []), *shared]
             present = {name.lower() for name, _ in headers}
             headers += [(name, value) for name, value in _HEADERS if name not in present]
             message = {**message, "headers": headers}

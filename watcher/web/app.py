@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 
 from fastapi import FastAPI
@@ -10,15 +11,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from watcher.hub import Hub
-from watcher.web.access import Access, Names, Refusal, refuse
+from watcher.web.access import Access, Names
+from watcher.web.attempts import WrongTokens
 from watcher.web.body import BodyLimit
+from watcher.web.capacity import MAX_CLIENTS, Capacity
 from watcher.web.credential import Credential
 from watcher.web.databases import Databases
+from watcher.web.gate import Gate
 from watcher.web.items import Items
+from watcher.web.links import SignInLinks
 from watcher.web.page import add_page, directory_routes, static_files
 from watcher.web.problems import add_problem_answers
 from watcher.web.rawpath import Anything
 from watcher.web.reads import read_routes
+from watcher.web.refusal import Refusal, refuse
 from watcher.web.service import service_routes
 from watcher.web.signin import sign_in_routes
 from watcher.web.socket import stream
@@ -39,6 +45,9 @@ def create_app(
     token: str | None = None,
     allow_writes: bool = False,
     hosts: Collection[str] = (),
+    origins: Collection[str] = (),
+    max_clients: int = MAX_CLIENTS,
+    links: SignInLinks | None = None,
     send_timeout: float = SEND_TIMEOUT,
 ) -> ASGIApp:
     """Makes the application for one watched database, or for several.
@@ -53,12 +62,17 @@ def create_app(
         allow_writes: whether `/add`, `/update` and `/items` may write to the table `items`.
         hosts: names beside the loopback ones under which the service may be asked for, each
             `host`, `host:port` or an origin such as `https://watch.example.org`.
+        origins: of pages elsewhere that may use the service, each exactly as a browser sends it.
+        max_clients: how many may be connected at once; all else is answered beyond that too.
+        links: where the codes are made for links that sign a visitor in once, None for none.
         send_timeout: seconds a client may take to make room for one frame before it is closed.
 
     Raises:
-        ValueError: the token is empty, or a host is not a host name.
+        ValueError: the token is empty, a host is not a host name, an origin not an origin, or
+            the number of clients negative.
     """
     credential = None if token is None else Credential(token)
+    wrong = WrongTokens(time.monotonic)
     register_url_convertor("anything", Anything())
     single = hub if isinstance(hub, Hub) else None
     hubs = {hub.name: hub} if isinstance(hub, Hub) else hub
@@ -71,11 +85,15 @@ def create_app(
     app = _new_app() if single is None else database_app(single)
     app.include_router(service_routes(hubs))
     if credential is not None:
-        app.include_router(sign_in_routes(credential))
+        app.include_router(sign_in_routes(credential, links or SignInLinks(), wrong))
     if single is None:
         _add_directory(app, hubs)
     inner = Databases(hubs, database_app, otherwise=app)
-    return Access(Stopping(BodyLimit(inner)), names=Names(hosts), credential=credential)
+    bounded = Capacity(Stopping(BodyLimit(inner)), limit=max_clients)
+    guarded: ASGIApp = bounded
+    if credential is not None:
+        guarded = Gate(bounded, credential=credential, wrong=wrong)
+    return Access(guarded, names=Names(hosts), origins=origins)
 
 
 def _new_app() -> FastAPI:

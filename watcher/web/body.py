@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from watcher.web.access import Refusal, header_values, refuse
+from watcher.web.refusal import Refusal, header_values, refuse
 
 MAX_BODY = 64 * 1024
 """Bytes a request body may have."""

@@ -34,8 +34,12 @@ class Credential:
         digest = hashlib.sha256
         return hmac.compare_digest(digest(offered).digest(), digest(self._token).digest())
 
-    def admits(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Tells whether request headers carry the token (Bearer) or the cookie."""
+    def admits(self, headers: Iterable[tuple[bytes, bytes]]) -> bool | None:
+        """Tells whether request headers carry the token (Bearer) or the cookie.
+
+        Returns:
+            True where they do, False where they carry a wrong one, None where they carry neither.
+        """
         pairs = [(name.lower(), value) for name, value in headers]
         bearers = [value for name, value in pairs if name == b"authorization"]
         if bearers:
@@ -44,11 +48,10 @@ class Credential:
             return len(bearers) == 1 and scheme.lower() == b"bearer" and valid
         own = self.cookie_name.encode()
         cookies = (value for name, value in pairs if name == b"cookie")
-        return any(
-            hmac.compare_digest(value, self.cookie_value.encode())
-            for name, value in _cookies(cookies)
-            if name == own
-        )
+        values = [value for name, value in _cookies(cookies) if name == own]
+        if not values:
+            return None
+        return any(hmac.compare_digest(value, self.cookie_value.encode()) for value in values)
 
     def _derive(self, label: bytes) -> str:
         return hmac.new(self._token, b"watcher " + label, hashlib.sha256).hexdigest()

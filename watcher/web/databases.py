@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from watcher.hub import Hub
-from watcher.web.access import Refusal, refuse, route_path
+from watcher.web.refusal import Refusal, refuse, route_path
 
 PREFIX = "/db/"
 

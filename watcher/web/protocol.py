@@ -19,6 +19,10 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from watcher.web.outlet import EXTENSION
 
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
 
 
 class _DropsStalled(asyncio.Protocol):
@@ -59,11 +63,19 @@ class GuardedHttp(_DropsStalled, H11Protocol):
     head_limit: ClassVar[float] = 10.0
     """Seconds a client may take for a request without its body."""
 
+    connection_limit: ClassVar[int | None] = None
+    """Connections of any kind that are held at once; further ones are closed. None for any."""
+
     _waiting: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """From now on the client has `head_limit` seconds."""
         super().connection_made(transport)
+        if self.connection_limit is not None and len(self.connections) > self.connection_limit:
+            # Before it has asked for anything: descriptors are what there are too few of.
+            self.transport.write(_FULL)
+            self.transport.close()
+            return
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
@@ -86,6 +98,11 @@ class GuardedHttp(_DropsStalled, H11Protocol):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+
+def guarded_http(connection_limit: int) -> type[GuardedHttp]:
+    """`GuardedHttp` for a server that holds at most so many connections."""
+    return type("BoundedHttp", (GuardedHttp,), {"connection_limit": connection_limit})
 
 
 class GuardedWebSocket(_DropsStalled, WebSocketsSansIOProtocol):

@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from watcher.web.access import Refusal, refuse
+from watcher.web.refusal import Refusal, refuse
 
 
 class Stopping:

@@ -13,10 +13,10 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from watcher import wire
-from watcher.web.access import header_values
 from watcher.web.items import Item, Items
 from watcher.web.problems import problems
 from watcher.web.rawpath import MAX_TEXT, PathError, parse_id, path_texts
+from watcher.web.refusal import header_values
 
 Text = Annotated[str, Field(strict=True, max_length=MAX_TEXT)]
 TextInPath = Annotated[
