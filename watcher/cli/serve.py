@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import sqlite3
@@ -76,11 +77,22 @@ async def serve(options: argparse.Namespace, demo_directory: Path) -> None:
         )
         fleet = Fleet(_opener(options), stack)
         served = await _watch(options, fleet, stack, demo_directory)
+        _collect_rarely()
         server = _Server(_server_config(_application(served, options, token, listener)))
         on_signal(server.stop)
         _print(f"Watching {_named(served)}, shown at {listener.url} (Ctrl-C stops it)")
         await stack.enter_async_context(_showing_first_copies(fleet.hubs.values()))
         await server.serve(sockets=listener.sockets)
+
+
+def _collect_rarely() -> None:
+    """Looks for garbage less often.
+
+    Hardly any is in cycles, and what is looked through for it in vain, all that belongs to some
+    thousand clients, makes everybody wait.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _opener(options: argparse.Namespace) -> Callable[[str, Path], Hub]:
