@@ -99,12 +99,14 @@ WRITING = {
 OF_THE_SERVICE = {"GET /livez", "GET /readyz", "GET /databases", "GET /metrics"}
 
 
+@pytest.mark.fault("H3")
 def test_what_the_document_allows_is_answered_as_it_says(service: Service) -> None:
     """Status, type, headers and body, for every operation there is."""
     asked = ask(service.url, GenerationMode.POSITIVE)
     assert asked >= READING | STREAMS | WRITING | OF_THE_SERVICE
 
 
+@pytest.mark.fault("H3")
 def test_what_it_does_not_allow_is_refused_as_it_says(service: Service) -> None:
     """Parameters and bodies of other types, or missing, or out of range."""
     asked = ask(service.url, GenerationMode.NEGATIVE)

@@ -234,6 +234,7 @@ VIOLATIONS = {
 }
 
 
+@pytest.mark.fault("H7")
 @pytest.mark.parametrize("data", VIOLATIONS.values(), ids=VIOLATIONS)
 def test_a_violation_closes_with_1002(
     peer: Peer, caplog: pytest.LogCaptureFixture, data: bytes
@@ -256,6 +257,7 @@ NOT_TEXT = {
 }
 
 
+@pytest.mark.fault("H7")
 @pytest.mark.parametrize("data", NOT_TEXT.values(), ids=NOT_TEXT)
 def test_text_that_is_not_utf_8_closes_with_1007(
     service: Service, peer: Peer, caplog: pytest.LogCaptureFixture, data: bytes
@@ -267,6 +269,7 @@ def test_text_that_is_not_utf_8_closes_with_1007(
     assert caplog.messages == []
 
 
+@pytest.mark.fault("H7")
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 @pytest.mark.parametrize("length", [65_537, 1 << 30, (1 << 63) - 1])
 def test_too_long_a_frame_is_refused_by_its_head(peer: Peer, opcode: int, length: int) -> None:
