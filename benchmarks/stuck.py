@@ -25,6 +25,8 @@ from benchmarks.writing import WriterProcess
 _MOST_RUNS = 3
 # Changes that fill all buffers on the way to a client: 5 MB as messages.
 _FILLING = 12_000
+# The server waits for room for 10 s.
+_CLOSE_SECONDS = 30.0
 _SLOW = re.compile(rb"^watcher_slow_disconnects_total\{[^}]*\} (\S+)$", re.MULTILINE)
 
 
@@ -53,7 +55,7 @@ def measure(databases: Databases, extent: Extent) -> list[Figure]:
     beside = f"{what}, beside {count(extent.stuck)} that never read"
     memory = f"memory the server takes beside {count(extent.stuck)} clients that never read"
     free, held = tuple(run.free for run in runs), tuple(run.beside for run in runs)
-    closed = f"{runs[-1].closed} of them closed with 4008 meanwhile"
+    closed = f"{runs[-1].closed} of them closed with 4008 in the end"
     grown = tuple(run.grown for run in runs)
     return [
         Figure(what, "watcher", "ms", free),
@@ -80,7 +82,8 @@ def _run(databases: Databases, extent: Extent) -> _Run:
             stuck.open(extent.stuck, reads=False)
             _fill(service, writer, readers, extent)
             beside = _latency(writer, readers, extent.edits)
-        return _Run(free, beside, peak.megabytes - before, _closed(service))
+            closed = _closed(service, extent.stuck)
+        return _Run(free, beside, peak.megabytes - before, closed)
 
 
 def _fill(service: Service, writer: WriterProcess, readers: ClientsProcess, extent: Extent) -> None:
@@ -101,7 +104,15 @@ def _latency(writer: WriterProcess, readers: ClientsProcess, edits: int) -> floa
     return percentile(latencies, 0.5)
 
 
-def _closed(service: Service) -> int:
+def _closed(service: Service, expected: int) -> int:
+    """Waits until the clients are closed for not reading; how many are."""
+    deadline = time.monotonic() + _CLOSE_SECONDS
+    while (closed := _slow(service)) < expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return closed
+
+
+def _slow(service: Service) -> int:
     url = f"{service.url}/metrics"
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own server, by its own address
         found = _SLOW.search(answer.read())
