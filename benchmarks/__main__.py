@@ -16,11 +16,15 @@ from benchmarks import (
     busy,
     comparison,
     copying,
+    fanout,
     harm,
     idle,
     latency,
     memory,
     peers,
+    resume,
+    sockets,
+    stuck,
     websocket,
     work,
 )
@@ -49,6 +53,10 @@ BENCHMARKS: dict[str, Measure] = {
     "idle": idle.measure,
     "writer": harm.measure,
     "busy": busy.measure,
+    "fanout": fanout.measure,
+    "sockets": sockets.measure,
+    "stuck": stuck.measure,
+    "resume": resume.measure,
 }
 
 

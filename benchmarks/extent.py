@@ -24,6 +24,13 @@ class Extent:
         pairs: how often the writer is timed unwatched and watched.
         pair_commits: commits in each of these.
         idle_seconds: how long nothing is done.
+        clients: WebSocket clients that all get everything.
+        messages: commits that each are a message of its own to all of them.
+        joined: commits at full speed that are brought to all of them.
+        idle_clients: WebSocket clients that get nothing.
+        stuck: clients that never read.
+        readers: clients that read beside them.
+        resumed: changesets that a client gets which was away.
     """
 
     runs: int
@@ -40,6 +47,13 @@ class Extent:
     pairs: int
     pair_commits: int
     idle_seconds: float
+    clients: int
+    messages: int
+    joined: int
+    idle_clients: int
+    stuck: int
+    readers: int
+    resumed: int
 
 
 FULL = Extent(
@@ -57,6 +71,13 @@ FULL = Extent(
     pairs=9,
     pair_commits=10_000,
     idle_seconds=20.0,
+    clients=1_000,
+    messages=200,
+    joined=5_000,
+    idle_clients=5_000,
+    stuck=200,
+    readers=100,
+    resumed=100_000,
 )
 
 QUICK = Extent(
@@ -74,4 +95,11 @@ QUICK = Extent(
     pairs=7,
     pair_commits=1_000,
     idle_seconds=3.0,
+    clients=1_000,
+    messages=20,
+    joined=500,
+    idle_clients=500,
+    stuck=200,
+    readers=100,
+    resumed=10_000,
 )

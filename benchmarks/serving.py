@@ -57,14 +57,15 @@ class Service:
 
 
 @contextmanager
-def serving(database: Path, place: Path) -> Iterator[Service]:
+def serving(database: Path, place: Path, options: tuple[str, ...] = ()) -> Iterator[Service]:
     """Runs a server until the block is left.
 
     Args:
         database: what to watch.
-        place: an empty directory for its state and its errors.
+        place: a directory for its state and its errors, empty or that of an earlier server.
+        options: further options of its command line.
     """
-    served = Served(place, database, state=place / "state")
+    served = Served(place, database, state=place / "state", options=options)
     try:
         service = Service(served.url, served.process.pid, reader_of(served.process.pid))
         if service.position() is None:

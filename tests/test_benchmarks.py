@@ -30,6 +30,13 @@ TINY = Extent(
     pairs=2,
     pair_commits=100,
     idle_seconds=0.2,
+    clients=5,
+    messages=3,
+    joined=50,
+    idle_clients=50,
+    stuck=2,
+    readers=3,
+    resumed=200,
 )
 # The least a figure can be, by its unit. A message may come before the writer is told of its
 # commit, and a writer that is watched may happen to be faster.

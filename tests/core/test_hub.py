@@ -266,6 +266,37 @@ def test_a_client_that_returns_gets_all_that_it_missed(
     run(path, scenario)
 
 
+def test_who_has_much_to_catch_up_with_lets_others_have_their_turn(
+    database: MakeDatabase, write: Write
+) -> None:
+    """Each time it takes what is there already, and may never have to wait for room itself."""
+    path = database(sql=MANY)
+
+    async def scenario(hub: Hub) -> None:
+        since, turns = str(hub.head.position), 0
+        write(path, "UPDATE many SET x = printf('%.400c', 'x')")
+        await until(hub, lambda: str(hub.head.position) != since)
+        returned, types_seen = hub.subscribe(since=since), set[str]()
+
+        async def another() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(another())
+        batches = 0
+        while "ready" not in types_seen:
+            before = turns
+            types_seen.update(types(await returned.next()))
+            batches += 1
+            assert turns > before
+        assert batches > 2
+        task.cancel()
+
+    run(path, scenario)
+
+
 def test_positions_outlast_the_hub(database: MakeDatabase, write: Write) -> None:
     """What was committed while nobody watched comes on return, as one changeset."""
     path, positions = database(), list[str]()

@@ -66,6 +66,25 @@ def test_a_part_is_encoded_once_for_all_who_read_it(history: HistoryWriter, ring
     assert first[0][1].data is second[0][1].data
 
 
+def test_what_is_read_from_disk_is_shared_too(history: HistoryWriter, tmp_path: Path) -> None:
+    """After a restart many come back to one place; news since then come all the same."""
+    for _ in range(3):
+        commit(history)
+    with closing(Ring(tmp_path)) as ring:
+        place = sequence(0, None)
+        first, second = (ring.after(history.epoch, place) for _ in range(2))
+        assert isinstance(first, list)
+        assert isinstance(second, list)
+        assert first[0][1].data is second[0][1].data
+        commit(history)
+        ring.refresh()
+        read: list[int] = []
+        while batch := offsets(ring, place):
+            read += batch
+            place = sequence(batch[-1], None)
+        assert read == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("limit", ["_RING_ENTRIES", "_RING_BYTES"])
 def test_the_ring_is_bounded_and_the_rest_comes_from_disk(
     history: HistoryWriter, ring: Ring, monkeypatch: pytest.MonkeyPatch, limit: str

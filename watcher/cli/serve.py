@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import sqlite3
@@ -79,6 +80,7 @@ async def serve(options: argparse.Namespace, demo_directory: Path) -> None:
         )
         fleet = Fleet(_opener(options), stack)
         served = await _watch(options, fleet, stack, demo_directory)
+        _collect_rarely()
         # Now the service has its own files open.
         room = room_here(options.max_clients)
         links = SignInLinks()
@@ -92,6 +94,16 @@ async def serve(options: argparse.Namespace, demo_directory: Path) -> None:
         )
         await stack.enter_async_context(_showing_first_copies(fleet.hubs.values()))
         await server.serve(sockets=listener.sockets)
+
+
+def _collect_rarely() -> None:
+    """Looks for garbage less often.
+
+    Hardly any is in cycles, and what is looked through for it in vain, all that belongs to some
+    thousand clients, makes everybody wait.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _opener(options: argparse.Namespace) -> Callable[[str, Path], Hub]:

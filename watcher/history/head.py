@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -51,9 +51,10 @@ class Head:
         return Position(self.epoch, self.offset, short_hash(self.chain))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One part of a changeset, as history keeps it.
+
+    A tuple, because there are many: a client that comes back is given them by the thousand.
 
     Args:
         seq: its place in the order of all parts.
@@ -72,7 +73,7 @@ class Entry:
 
 def short_hash(chain: bytes) -> str:
     """The four hex digits of a chain that a position shows."""
-    return chain.hex()[:4]
+    return chain[:2].hex()
 
 
 def sequence(offset: int, part: int | None) -> int:

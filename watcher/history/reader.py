@@ -138,10 +138,10 @@ def _parts_after(db: apsw.Connection, epoch: str, after: int, max_bytes: int) ->
 
 def _entries(epoch: str, rows: Iterator[Any], max_bytes: int) -> Iterator[Entry]:
     for seq, last, chain, tail, time in rows:
-        offset = seq >> PART_BITS
         part = None if last else seq & PART_MASK
-        position = Position(epoch, offset, short_hash(chain), part)
-        yield Entry(sequence(offset, part), position, tail, bool(last), time)
+        position = Position(epoch, seq >> PART_BITS, short_hash(chain), part)
+        # Who has the last part is at the end of the changeset.
+        yield Entry(seq | PART_MASK if last else seq, position, tail, bool(last), time)
         max_bytes -= len(tail)
         if max_bytes <= 0:
             return

@@ -137,8 +137,8 @@ class _Group:
             except (BadFilter, ViewVoid):
                 break
             self._write(messages)
-            newest = found[-1][0]
-            self._standing = Standing(standing.epoch, newest.seq, str(newest.position))
+            newest, message = found[-1]
+            self._standing = Standing(standing.epoch, newest.seq, message.position or "")
             self._hub.meter.delivered(found[0][0].time, len(self.members))
         # What else there is each of them finds out, or reads, for itself.
         self.dismiss()

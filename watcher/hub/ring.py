@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from watcher.wire import Message
 
 _RING_BYTES = 16 * 1024 * 1024
 _RING_ENTRIES = 20_000
-BATCH_BYTES = 1024 * 1024
+_LATELY = 8
+BATCH_BYTES = 256 * 1024
+"""Read at once for one subscriber; what takes longer would hold up the others."""
 
 
 class Ring:
@@ -32,6 +34,8 @@ class Ring:
         self._on_entry = on_entry
         self._history = HistoryReader(directory)
         self._entries: deque[tuple[int, Entry, Message]] = deque()
+        # What was read from disk last, by what was asked for.
+        self._lately: OrderedDict[tuple[str, int, int], list[tuple[Entry, Message]]] = OrderedDict()
         self._bytes = 0
         # Parts up to here are older than the ring.
         self._base = 0
@@ -41,6 +45,7 @@ class Ring:
 
     def _begin(self) -> None:
         self._entries.clear()
+        self._lately.clear()
         self._bytes = 0
         self._base = self._end = sequence(self.head.offset, None)
 
@@ -92,14 +97,29 @@ class Ring:
             return ResetReason.REPLACED if replaced else ResetReason.UNKNOWN_EPOCH
         if place >= self._base:
             return self._from_memory(place, until, max_bytes)
-        entries = self._history.read(epoch, place, max_bytes)
-        if entries is None:
+        found = self._from_disk(epoch, place, max_bytes)
+        if found is None:
             return ResetReason.POSITION_EXPIRED
-        return [
-            (entry, wire.changes_message(entry.tail, entry.position))
-            for entry in entries
-            if until is None or entry.seq <= until
-        ]
+        if until is None or not found or found[-1][0].seq <= until:
+            return found
+        return [(entry, message) for entry, message in found if entry.seq <= until]
+
+    def _from_disk(
+        self, epoch: str, place: int, max_bytes: int
+    ) -> list[tuple[Entry, Message]] | None:
+        # After a restart all come back at once, and most from the same place.
+        key = (epoch, place, max_bytes)
+        found = self._lately.get(key)
+        if found is None:
+            entries = self._history.read(epoch, place, max_bytes)
+            if entries is None:
+                return None
+            found = [(entry, wire.changes_message(entry.tail, entry.position)) for entry in entries]
+            if found:
+                self._lately[key] = found
+            if len(self._lately) > _LATELY:
+                self._lately.popitem(last=False)
+        return found
 
     def _from_memory(
         self, place: int, until: int | None, max_bytes: int

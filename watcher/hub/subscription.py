@@ -87,6 +87,8 @@ class Subscription:
             HubClosed: the hub is shutting down.
             BadFilter: the filter does not fit the tables any more, or takes too long.
         """
+        # Who has much to catch up with, and room for it, would else never let others have a turn.
+        await asyncio.sleep(0)
         while True:
             if self._hub.closed:
                 raise HubClosed
@@ -193,7 +195,7 @@ class Subscription:
                 messages += await self._left(entry, message)
             except ViewVoid:
                 return [*messages, *self._begin_anew(ResetReason.START)]
-            self._place, self._position = entry.seq, str(entry.position)
+            self._place, self._position = entry.seq, message.position or ""
         if found:
             self._seen = found[0][0].time
         # Not only when nothing comes: under steady writes that would be never.

@@ -82,8 +82,8 @@ class SocketOutlet:
         if self._sink is None:
             await self._websocket.send_text(array(messages).decode())
             return
-        frame = text_frame(messages)
-        while not self._sink.write_frame(frame):
+        # The frame is not kept while it waits: the transport holds what it could not send of it.
+        while not self._sink.write_frame(text_frame(messages)):
             await self._sink.has_room()
         await self._sink.has_room()
 

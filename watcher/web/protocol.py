@@ -134,6 +134,16 @@ class GuardedWebSocket(_DropsStalled, WebSocketsSansIOProtocol):
         if self.conn.handshake_exc is not None and not self.close_sent:
             self._refuse_handshake()
 
+    def send_receive_event_to_app(self) -> None:
+        """Refuses text that is not UTF-8; uvicorn would log a traceback for each."""
+        if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            if not self.close_sent:
+                self.conn.send_close(1007)
+                self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
     async def run_asgi(self) -> None:
         """Runs the application, and offers it to take frames that are made already."""
         self.scope["extensions"][EXTENSION] = self  # type: ignore[assignment]  # ASGI allows any
@@ -192,3 +202,11 @@ class GuardedWebSocket(_DropsStalled, WebSocketsSansIOProtocol):
         self.transport.resume_reading()
         # As long as there is this timer uvicorn leaves the connection open.
         self.close_timer = self.loop.call_later(self.linger_limit, self.transport.close)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
