@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import sqlite3
+import subprocess
 import sys
 import time
 import warnings
@@ -20,7 +21,7 @@ import pytest
 from tests.conftest import ITEMS, MakeDatabase, StartServer, Write
 from tests.core.listener import PATIENCE
 from tests.oracle.contents import contents, contents_of_file
-from tests.served import Served
+from tests.served import ROOT, Lines, Served, environment
 from tests.web.proxy import proxied
 from watcher import (
     Change,
@@ -155,7 +156,7 @@ def test_changes_come_as_they_do_beside_the_file(served: Served, write: Write) -
             assert changeset.changes[1] == Change(
                 Op.INSERT, "items", {"id": 7}, None, {"id": 7, "name": "n7", "value": None}
             )
-            assert (changeset.commits, changeset.reset) == (1, None)
+            assert changeset.reset is None
             assert changeset.position == stream.position
         write(served.database, INSERT.format(8))
         # All forms of the address are the same service.
@@ -193,7 +194,6 @@ async def writer(path: Path, commits: int) -> asyncio.subprocess.Process:
     return process
 
 
-@pytest.mark.fault("N5")
 def test_content_is_handed_over_exactly_while_others_write(served: Served) -> None:
     """Content and changes fit together: a replica equals the file, offsets have no gap."""
 
@@ -555,3 +555,27 @@ def test_waits_grow_and_are_forgotten_in_health() -> None:
     )
     waits.well(300.0)
     assert waits.failed(310.0) <= 0.5
+
+
+EXAMPLE = ROOT / "examples" / "follow.py"
+
+
+def test_the_example_prints_what_comes(
+    database: MakeDatabase, serve: StartServer, write: Write
+) -> None:
+    """The one that the documentation shows."""
+    path = database(mode="wal")
+    assert f"```python\n{EXAMPLE.read_text()}```" in (ROOT / "docs" / "clients.md").read_text()
+    command = [sys.executable, str(EXAMPLE), serve(path).url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
+        assert process.stdout is not None
+        lines = Lines(process.stdout.fileno())
+        content = [lines.next(PATIENCE) for _ in range(3)]
+        assert content == [
+            "schema items \n",
+            "insert items {'id': 1}\n",
+            "insert items {'id': 2}\n",
+        ]
+        write(path, INSERT.format(5))
+        assert lines.next(PATIENCE) == "insert items {'id': 5}\n"
+        process.terminate()
