@@ -40,16 +40,23 @@ class Proxy:
         """Handles one connection."""
         self.connections += 1
         allowance = next(self._allowances)
-        with suppress(OSError):
-            upstream, to_server = await asyncio.open_connection("127.0.0.1", self._port)
-            up = asyncio.create_task(_hand_on(reader, to_server))
-            try:
-                await self._down(upstream, writer, allowance)
-            finally:
-                up.cancel()
-                await asyncio.wait((up,))
-                to_server.transport.abort()
-        writer.transport.abort()
+        try:
+            with suppress(OSError):
+                await self._between(reader, writer, allowance)
+        finally:
+            writer.transport.abort()
+
+    async def _between(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, allowance: int
+    ) -> None:
+        upstream, to_server = await asyncio.open_connection("127.0.0.1", self._port)
+        up = asyncio.create_task(_hand_on(reader, to_server))
+        try:
+            await self._down(upstream, writer, allowance)
+        finally:
+            up.cancel()
+            to_server.transport.abort()
+            await asyncio.wait((up,))
 
     async def _down(
         self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int
@@ -113,3 +120,5 @@ async def proxied(
             task.cancel()
         if handlers:
             await asyncio.wait(list(handlers))
+        # Transports close in the next round of the loop.
+        await asyncio.sleep(0)
