@@ -1,10 +1,11 @@
 /**
  * The watcher protocol over a WebSocket: reconnects by itself and resumes where it stopped.
  *
- * It knows nothing of any page. Import it from anywhere the server allows:
+ * It knows nothing of any page. Import it from anywhere the server allows; it then follows that
+ * server:
  *
- *     import { connect } from "./static/client.js";
- *     const connection = connect({ onChanges: (message) => console.log(message.changes) });
+ *     import { connect } from "http://127.0.0.1:8000/static/client.js";
+ *     connect({ tables: ["items"], onChanges: ({ changes }) => console.log(changes) });
  *
  * Messages are handed over as they came, with one exception: JavaScript cannot tell the number
  * `1.0` from `1`, SQLite can. Reals that are whole therefore arrive as `{"$real": "1.0"}`.
@@ -18,6 +19,7 @@ const SILENCE = 40_000; // ms; heartbeats come every 15 s, so this is two of the
 const SUSPICIOUS_SILENCE = 20_000; // ms; enough to reopen when the machine has just woken up
 const FINAL_CODES = { from: 4500, to: 4999 }; // the server asks not to come back
 const SIGN_IN = 4501;
+const SUBPROTOCOL = "watcher"; // what the server answers where a token is offered beside it
 // The position in `hello` is where the server stands, not what this client has received.
 const POSITIONED = new Set(["ready", "changes", "heartbeat"]);
 
@@ -38,9 +40,18 @@ const POSITIONED = new Set(["ready", "changes", "heartbeat"]);
  * What to connect to and whom to tell. An error thrown by a handler is reported as uncaught and
  * does not stop the stream.
  * @typedef {object} Options
- * @property {string | URL} [url] address of the endpoint, http(s) or ws(s); by default `ws`
- *   beside the current page.
- * @property {string | null} [since] position to resume from; by default only what is new.
+ * @property {string | URL} [url] address of the service (`http://host`, `http://host/db/a.db`) or
+ *   of its endpoint (`ws://host/ws`); by default the service this module comes from.
+ * @property {string[]} [tables] names of the tables wanted; by default all.
+ * @property {string[]} [columns] names of the columns wanted, each `column` or `table.column`; by
+ *   default all. Those of a key always come.
+ * @property {string[]} [ops] of `insert`, `update` and `delete` those wanted; by default all.
+ * @property {string} [where] a SQL expression over the columns of a row: only rows that fulfil it.
+ * @property {string | Resume | null} [since] where to go on: `resume` of an earlier connection, or
+ *   a position, which must be of the same filter; by default only what is new.
+ * @property {boolean} [snapshot] send the content where there is nothing to go on from.
+ * @property {boolean} [whole] hand over changesets whole, not in parts.
+ * @property {string} [token] what the server asks for; not needed after signing in on its page.
  * @property {(message: object) => void} [onHello] database name and tables, first of all messages
  *   of each connection.
  * @property {(message: object) => void} [onReady] all that was missed has been delivered.
@@ -50,6 +61,13 @@ const POSITIONED = new Set(["ready", "changes", "heartbeat"]);
  * @property {(message: object) => void} [onStatus] the state of the database file changed.
  * @property {(message: object) => void} [onPosition] the position moved, by whichever message.
  * @property {(state: ConnectionState) => void} [onConnection] the state of the connection changed.
+ */
+
+/**
+ * Where to go on, and with which filter: plain data, to be kept as JSON.
+ * @typedef {object} Resume
+ * @property {string | null} position
+ * @property {string} filter
  */
 
 /**
@@ -68,6 +86,9 @@ export function connect(options = {}) {
 export class Connection {
   #options;
   #url;
+  #filter; // the parameters that say what is wanted, in one order
+  #isVoid = false; // what was held is of another filter, and nobody has been told yet
+  #parts = []; // of a changeset that is to be handed over whole
   #socket = null;
   #retry = null; // timer of the next try, null unless waiting
   #silenceCheck = null;
@@ -81,15 +102,42 @@ export class Connection {
   /** @param {Options} options */
   constructor(options) {
     this.#options = options;
-    this.#url = webSocketUrl(options.url ?? "ws");
-    this.#position = options.since ?? null;
-    addEventListener("online", this.#wake);
-    document.addEventListener("visibilitychange", this.#wake);
+    this.#url = webSocketUrl(options.url ?? new URL("..", import.meta.url));
+    this.#filter = filterOf(options);
+    const { position, filter } = resumeOf(options.since, this.#filter);
+    this.#isVoid = filter !== this.#filter;
+    this.#position = this.#isVoid ? null : position;
+    // Neither a worker nor a program has all of these.
+    globalThis.addEventListener?.("online", this.#wake);
+    globalThis.document?.addEventListener("visibilitychange", this.#wake);
   }
 
   /** The position to resume from, null before the first one came. @returns {string | null} */
   get position() {
     return this.#position;
+  }
+
+  /** What to give as `since` to a later connection. @returns {Resume} */
+  get resume() {
+    return { position: this.#position, filter: this.#filter };
+  }
+
+  /**
+   * Fetches a value that is too large for the stream.
+   *
+   * @param {{ $large: { type: "text" | "blob", bytes: number, sha256: string } }} large what
+   *   stands for it in a row.
+   * @returns {Promise<string | Uint8Array>} a text or the bytes of a blob.
+   * @throws {Error} it is not kept any more, or cannot be had.
+   */
+  async value({ $large: { type, sha256 } }) {
+    const url = new URL(`values/${sha256}`, this.#url);
+    url.protocol = this.#url.protocol === "wss:" ? "https:" : "http:";
+    const { token } = this.#options;
+    const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+    const answer = await fetch(url, { headers });
+    if (!answer.ok) throw new Error(`The value cannot be had (${answer.status}).`);
+    return type === "text" ? answer.text() : new Uint8Array(await answer.arrayBuffer());
   }
 
   /** Tries again now instead of waiting; an open socket is replaced. */
@@ -98,8 +146,10 @@ export class Connection {
     this.#abandon();
     this.#tell({ state: "connecting" });
     const url = new URL(this.#url);
+    url.search = this.#filter;
     if (this.#position !== null) url.searchParams.set("since", this.#position);
-    const socket = new WebSocket(url);
+    if (this.#options.snapshot) url.searchParams.set("snapshot", "true");
+    const socket = new WebSocket(url, subprotocols(this.#options.token));
     this.#socket = socket;
     this.#heard = performance.now();
     this.#silenceCheck = setInterval(() => this.#checkSilence(), 5_000);
@@ -138,6 +188,12 @@ export class Connection {
   }
 
   #dispatch(message) {
+    if (this.#options.whole && message.type === "changes" && message.time !== null) {
+      this.#parts.push(message);
+      if (!message.last) return;
+      message = { ...message, part: 0, changes: this.#parts.flatMap(({ changes }) => changes) };
+      this.#parts = [];
+    }
     const moves = POSITIONED.has(message.type) && typeof message.position === "string";
     // Before the handler, which may want to reconnect and must not get the same message again.
     if (moves) this.#position = message.position;
@@ -159,6 +215,10 @@ export class Connection {
         onChanges?.(message);
         break;
       case "reset":
+        this.#parts = [];
+        this.#isVoid = false;
+        // Content that breaks off must come again from its beginning.
+        if (message.snapshot) this.#position = null;
         onReset?.(message);
         break;
       case "status":
@@ -179,6 +239,13 @@ export class Connection {
     this.#hello = performance.now();
     this.#tell({ state: "open" });
     this.#options.onHello?.(hello);
+    if (this.#options.snapshot) return;
+    if (this.#isVoid) {
+      this.#isVoid = false;
+      this.#options.onReset?.({ type: "reset", reason: "start", snapshot: false });
+    }
+    // The present, from which it goes on even if the connection breaks before the first change.
+    this.#position ??= hello.position;
   }
 
   #lost(code, closeReason) {
@@ -203,7 +270,7 @@ export class Connection {
   }
 
   #wake = () => {
-    if (document.visibilityState !== "visible" || this.#closed) return;
+    if (globalThis.document?.visibilityState === "hidden" || this.#closed) return;
     const silent = performance.now() - this.#heard;
     if (this.#retry !== null || (this.#socket && silent > SUSPICIOUS_SILENCE)) this.reconnect();
   };
@@ -211,8 +278,8 @@ export class Connection {
   #end(details) {
     if (this.#closed) return;
     this.#closed = true;
-    removeEventListener("online", this.#wake);
-    document.removeEventListener("visibilitychange", this.#wake);
+    globalThis.removeEventListener?.("online", this.#wake);
+    globalThis.document?.removeEventListener("visibilitychange", this.#wake);
     this.#abandon();
     this.#tell({ state: "closed", ...details });
   }
@@ -224,6 +291,7 @@ export class Connection {
     this.#retry = null;
     this.#hello = null;
     this.#complaint = null;
+    this.#parts = []; // they come again: only the last of them moves the position
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
@@ -238,10 +306,38 @@ export class Connection {
 }
 
 function webSocketUrl(address) {
-  const url = new URL(address, document.baseURI);
-  if (url.protocol === "http:") url.protocol = "ws:";
-  if (url.protocol === "https:") url.protocol = "wss:";
+  const url = new URL(address, globalThis.document?.baseURI);
+  url.protocol = { "http:": "ws:", "https:": "wss:" }[url.protocol] ?? url.protocol;
+  url.search = url.hash = "";
+  const path = url.pathname.replace(/\/+$/, "");
+  // One of several databases may itself be called `ws`.
+  const isEndpoint = path.endsWith("/ws") && !/\/db\/[^/]+$/.test(path);
+  url.pathname = isEndpoint ? path : `${path}/ws`;
   return url;
+}
+
+function filterOf({ tables, columns, ops, where }) {
+  const parameters = new URLSearchParams();
+  for (const [name, wanted] of Object.entries({ tables, columns, ops })) {
+    if (wanted === undefined || wanted === null) continue;
+    // None of them is sent as an empty name, which the server refuses: without it all would come.
+    for (const text of wanted.length ? [...wanted].sort() : [""]) parameters.append(name, text);
+  }
+  if (where !== undefined && where !== null) parameters.append("where", where);
+  return parameters.toString();
+}
+
+function resumeOf(since, filter) {
+  if (since === null || since === undefined) return { position: null, filter };
+  return typeof since === "string" ? { position: since, filter } : since;
+}
+
+// A WebSocket of a browser sends no header of its own; an address would be logged.
+function subprotocols(token) {
+  if (token === undefined || token === null) return [];
+  const bytes = String.fromCharCode(...new TextEncoder().encode(token));
+  const text = btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  return [SUBPROTOCOL, `${SUBPROTOCOL}.token.${text}`];
 }
 
 // A real that is whole, in a place where a value ends. A match inside a text costs time only.

@@ -22,7 +22,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"web", "sinks"},
-    {"stream", "replica"},
+    {"stream", "replica", "client"},
     {"hub"},
     {"sqlite"},
     {"history"},

@@ -124,6 +124,23 @@ class ProtocolError(WatchError):
         return self.detail
 
 
+class Refused(WatchError):
+    """A service refuses what it is asked for, and coming back will not mend that.
+
+    Args:
+        code: close code of 4500 to 4999, or status of HTTP below 500.
+        detail: one sentence for a person.
+    """
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.detail} ({self.code})"
+
+
 class HubClosed(WatchError):
     """The hub is shutting down; whoever waits for messages should come back later."""
 

@@ -12,27 +12,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
-from dataclasses import replace
-from datetime import datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from watcher import wire
-from watcher.changes import (
-    Change,
-    ChangeSet,
-    ColumnSource,
-    LargeValue,
-    Op,
-    Position,
-    ResetReason,
-    Row,
-    SchemaChange,
-    Table,
-    Value,
-)
+from watcher.changes import ChangeSet, LargeValue, Op, Position, Table, Value
 from watcher.errors import HubClosed, ProtocolError
 from watcher.history import Limits
 from watcher.hub import Filter, Hub, Status, Subscription
@@ -130,7 +115,7 @@ class Watch:
         self._remove_state: weakref.finalize[..., Any] | None = None
         self._closed = False
         self._due: deque[ChangeSet] = deque()
-        self._assembler: _Assembler | None = None
+        self._assembler = wire.Assembler()
 
     @property
     def status(self) -> Status:
@@ -164,16 +149,22 @@ class Watch:
             raise StopAsyncIteration
         if self._subscription is None:
             await self._start()
-        assert self._subscription is not None
-        assert self._assembler is not None
+        hub, subscription = self._hub, self._subscription
+        assert subscription is not None
         while not self._due:
             try:
-                messages = await self._subscription.next()
+                messages = await subscription.next()
             except HubClosed:
                 raise StopAsyncIteration from None
-            for message in messages:
-                self._due.extend(self._assembler.take(message))
+            assert hub is not None
+            self._take(messages, hub)
         return self._due.popleft()
+
+    def _take(self, messages: list[wire.Message], hub: Hub) -> None:
+        for message in messages:
+            changeset = self._assembler.take(wire.decode_object(message.data))
+            if changeset is not None:
+                self._due.append(_whole(changeset, hub))
 
     async def _start(self) -> None:
         if self._subscription is not None:
@@ -184,7 +175,6 @@ class Watch:
             # With the hub, which outlives a stream that nobody closes, or at the program's end.
             self._remove_state = weakref.finalize(hub, shutil.rmtree, state, ignore_errors=True)
         self._hub, self._loop = hub, asyncio.get_running_loop()
-        self._assembler = _Assembler(partial(_large, hub))
         _open[hub] = None
         try:
             await hub.__aenter__()
@@ -255,90 +245,14 @@ async def _close(hub: Hub, remove_state: Callable[[], object] | None) -> None:
         await hub.aclose()
 
 
+def _whole(changeset: ChangeSet, hub: Hub) -> ChangeSet:
+    large = wire.large_values(changeset)
+    return wire.with_values(changeset, {v: _large(hub, v) for v in large}) if large else changeset
+
+
 def _large(hub: Hub, value: LargeValue) -> Value:
     found = hub.value(value.sha256)
     if found is None:
         raise ProtocolError(f"the large value {value.sha256} is no longer kept")
     kind, data = found
     return data.decode() if kind == "text" else data
-
-
-class _Assembler:
-    """Makes changesets of messages: joins parts, marks what follows a reset.
-
-    Args:
-        large: fetches a large value. It must not refer to the stream, which has to end as soon as
-            nobody holds it and so must be part of no cycle.
-    """
-
-    def __init__(self, large: Callable[[LargeValue], Value]) -> None:
-        self._large = large
-        self._parts: list[Change | SchemaChange] = []
-        self._reset: ResetReason | None = None
-        self._in_content = False
-
-    def take(self, message: wire.Message) -> list[ChangeSet]:
-        """Takes the next message; returns the changesets it completes."""
-        if message.type == "changes":
-            return self._take_changes(message)
-        if message.type == "reset":
-            self._reset = ResetReason(wire.decode_object(message.data)["reason"])
-            self._in_content, self._parts = True, []
-        elif message.type == "ready" and self._in_content:
-            self._in_content = False
-            assert message.position is not None
-            return [self._made(Position.parse(message.position), None, None, ())]
-        return []
-
-    def _take_changes(self, message: wire.Message) -> list[ChangeSet]:
-        body = wire.decode_object(message.data)
-        changes = [wire.decode_change(change) for change in body["changes"]]
-        if b'"$large"' in message.data:
-            changes = [self._fetched(change) for change in changes]
-        if body["time"] is None:
-            # Rows of the content: no commit holds them together.
-            return [self._made(None, None, None, tuple(changes))]
-        self._parts += changes
-        if not body["last"]:
-            return []
-        parts, self._parts = tuple(self._parts), []
-        if message.position is None:
-            return [self._made(None, None, None, parts)]
-        self._in_content = False
-        time = datetime.fromisoformat(body["time"])
-        return [self._made(Position.parse(message.position), time, body["commits"], parts)]
-
-    def _made(
-        self,
-        position: Position | None,
-        time: datetime | None,
-        commits: int | None,
-        changes: tuple[Change | SchemaChange, ...],
-    ) -> ChangeSet:
-        reset, self._reset = self._reset, None
-        return ChangeSet(position, time, commits, changes, reset)
-
-    def _fetched(self, change: Change | SchemaChange) -> Change | SchemaChange:
-        if isinstance(change, SchemaChange):
-            return replace(change, columns=self._fetched_columns(change.columns))
-        return replace(
-            change,
-            key=self._fetched_row(change.key) or {},
-            before=self._fetched_row(change.before),
-            after=self._fetched_row(change.after),
-        )
-
-    def _fetched_columns(
-        self, columns: tuple[ColumnSource, ...] | None
-    ) -> tuple[ColumnSource, ...] | None:
-        if columns is None:
-            return None
-        return tuple(replace(c, default=self._fetched_value(c.default)) for c in columns)
-
-    def _fetched_row(self, row: Row | None) -> Row | None:
-        if row is None:
-            return None
-        return {name: self._fetched_value(value) for name, value in row.items()}
-
-    def _fetched_value(self, value: Value) -> Value:
-        return self._large(value) if isinstance(value, LargeValue) else value

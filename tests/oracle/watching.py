@@ -29,7 +29,6 @@ from watcher.sqlite.caught_journals import CaughtJournals
 from watcher.sqlite.files import DatabaseFiles
 from watcher.sqlite.process import open_history
 from watcher.sqlite.reader import Reader
-from watcher.stream import _Assembler
 
 # For a file at rest; a leftover wal-index alone takes a second to be known as one.
 _PATIENCE_SECONDS = 8.0
@@ -94,11 +93,18 @@ class Watch:
         capture = RawCapture(DatabaseFiles(self.path), touched, journals=journals)
         self._reader = Reader(self.path, self._directory, capture, self._writer, whole=self._whole)
         self._history = HistoryReader(self._directory)
-        self._assembler = _Assembler(self._large)
+        self._assembler = wire.Assembler()
         if self._position is not None:
             # A new epoch would be a reset to every client; nothing was lost that called for one.
             assert self._history.head().epoch == self._position.epoch, f"{self.name}: a new epoch"
             assert isinstance(self._history.locate(self._position), int), "the position is lost"
+
+    def _take(self, message: wire.Message) -> list[ChangeSet]:
+        changeset = self._assembler.take(wire.decode_object(message.data))
+        if changeset is None:
+            return []
+        values = {value: self._large(value) for value in wire.large_values(changeset)}
+        return [wire.with_values(changeset, values) if values else changeset]
 
     def _large(self, value: Any) -> Any:
         kind, data = self._history.large(value.sha256) or ("", b"")
@@ -138,7 +144,7 @@ class Watch:
         assert entries is not None, f"{self.name}: parts of the history are gone"
         for entry in entries:
             self._sequence = entry.seq
-            found += self._assembler.take(wire.changes_message(entry.tail, entry.position))
+            found += self._take(wire.changes_message(entry.tail, entry.position))
         for changeset in found:
             self._advance(changeset.position)
         return found
@@ -158,10 +164,10 @@ class Watch:
         self._sequence = located
         names = [table.name for table in self._writer.tables]
         made = [wire.encode_change(change) for change in self._reader.made(names)]
-        found = self._assembler.take(wire.reset_message("start", snapshot=True))
+        found = self._take(wire.reset_message("start", snapshot=True))
         for encoded in (made, *(self._rows(name) for name in names)):
-            found += self._assembler.take(wire.changes_message(_content_tail(encoded), None))
-        return found + self._assembler.take(wire.ready_message(str(self._position)))
+            found += self._take(wire.changes_message(_content_tail(encoded), None))
+        return found + self._take(wire.ready_message(str(self._position)))
 
     def _rows(self, table: str) -> list[bytes]:
         rows: list[bytes] = []

@@ -5,6 +5,7 @@ types than SQLite, so what it cannot express is tagged: `$int`, `$blob`, `$real`
 The format is described in `docs/protocol.md`.
 """
 
+from watcher.wire.assembly import Assembler, large_values, with_values
 from watcher.wire.batches import encode_batch
 from watcher.wire.changes import (
     decode_change,
@@ -52,6 +53,7 @@ __all__ = [
     "LARGE_VALUE_BYTES",
     "PROTOCOL",
     "SAFE_INTEGER",
+    "Assembler",
     "Element",
     "KeepLarge",
     "Message",
@@ -78,9 +80,11 @@ __all__ = [
     "heartbeat_message",
     "hello_message",
     "is_last",
+    "large_values",
     "ready_message",
     "reset_message",
     "split_tail",
     "status_message",
     "table_object",
+    "with_values",
 ]
