@@ -23,7 +23,7 @@ from watcher.hub import Hub, Rows
 from watcher.sinks.stdout import JsonLines
 from watcher.sqlite import process
 from watcher.sqlite.channel import decode_place
-from watcher.web import access, reads, socket
+from watcher.web import access, reads, request, socket
 from watcher.web.protocol import GuardedWebSocket
 from watcher.wire import Message, values
 
