@@ -50,10 +50,11 @@ def open_history(directory: Path, limits: Limits, exclusion: Exclusion = NOTHING
 
 def _begun_anew(directory: Path, limits: Limits, exclusion: Exclusion) -> HistoryWriter:
     _log.warning("the history in %s begins anew: another exclusion was given", directory)
-    # Rows that are deleted in a file can still be read in it; and what was put aside is older.
-    for name in _FILES:
-        for path in (directory / name, directory / f"{name}.damaged"):
-            path.unlink(missing_ok=True)
+    # Rows that are deleted in a file can still be read in it. What was put aside goes first: as
+    # long as the file is there, who comes after a crash in between will see that it has to go.
+    for suffix in (".damaged", ""):
+        for name in _FILES:
+            (directory / f"{name}{suffix}").unlink(missing_ok=True)
     return _opened(HistoryWriter(directory, limits), exclusion)
 
 
