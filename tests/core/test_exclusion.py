@@ -256,6 +256,20 @@ def test_only_the_named_tables_are_watched(database: MakeDatabase, write: Write)
     run(scenario)
 
 
+def test_a_damaged_schema_is_not_quoted(database: MakeDatabase, write: Write) -> None:
+    """SQLite's words would name what is in it."""
+    path = database(sql=f"{BASE} CREATE INDEX by_it ON items(secret);")
+
+    async def scenario() -> None:
+        async with watched(path, Exclusion.of(exclude=EXCLUDED)) as hub:
+            sql = "UPDATE sqlite_schema SET sql = replace(sql, 'secret', 'S3CRET')"
+            write(path, f"PRAGMA writable_schema=1; {sql} WHERE name = 'by_it'")
+            await until(hub, lambda: hub.status.state == "corrupt")
+            assert hub.status.detail == "cannot be read by SQLite"
+
+    run(scenario)
+
+
 # By whatever way one asks
 
 

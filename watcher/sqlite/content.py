@@ -36,18 +36,6 @@ class Page:
     large: dict[str, tuple[str, bytes]]
 
 
-@contextmanager
-def naming_corruption(path: Path) -> Iterator[None]:
-    """Says of the watched file what SQLite says of our copy."""
-    try:
-        yield
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
-        # Where our own copy lies is nobody's business.
-        said = str(error).partition(": file:")[0]
-        detail = f"cannot be read by SQLite ({said})"
-        raise DatabaseUnavailable(str(path), "corrupt", detail) from error
-
-
 class Content:
     """Reads the current state.
 
@@ -61,6 +49,17 @@ class Content:
         self._path = path
         self._versions = versions
         self._exclusion = exclusion
+
+    @contextmanager
+    def naming_corruption(self) -> Iterator[None]:
+        """Says of the watched file what SQLite says of our copy."""
+        try:
+            yield
+        except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
+            # Where our own copy lies is nobody's business, and it may name what is excluded.
+            said = str(error).partition(": file:")[0] if self._exclusion.is_empty else ""
+            detail = "cannot be read by SQLite" + (f" ({said})" if said else "")
+            raise DatabaseUnavailable(str(self._path), "corrupt", detail) from error
 
     def rows(
         self,
@@ -90,7 +89,7 @@ class Content:
         def keep(sha256: str, kind: str, data: bytes) -> None:
             page.large[sha256] = (kind, data)
 
-        with naming_corruption(self._path), self._versions.open_old() as (db, rows):
+        with self.naming_corruption(), self._versions.open_old() as (db, rows):
             found = self._watched(db, unreadable).tables.get(table)
             if found is None:
                 raise UnknownTable(table)
@@ -115,7 +114,7 @@ class Content:
         Raises:
             DatabaseUnavailable: SQLite cannot read the schema.
         """
-        with naming_corruption(self._path), self._versions.open_old() as (db, _):
+        with self.naming_corruption(), self._versions.open_old() as (db, _):
             schema = self._watched(db, unreadable)
         wanted = set(tables)
         return [table_made(table) for name, table in schema.tables.items() if name in wanted]

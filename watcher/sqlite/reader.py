@@ -16,7 +16,7 @@ from watcher.errors import DatabaseUnavailable, UnknownTable
 from watcher.history import HistoryWriter
 from watcher.sqlite.captured import Capture, Captured, Discontinuity, Mark, NotQuiet
 from watcher.sqlite.commit_reader import CommitReader
-from watcher.sqlite.content import Content, Page, naming_corruption
+from watcher.sqlite.content import Content, Page
 from watcher.sqlite.exclusion import NOTHING, Exclusion
 from watcher.sqlite.first_copy import FirstCopy
 from watcher.sqlite.locate import Locator
@@ -291,7 +291,7 @@ class Reader:
     def _record(self, captured: Captured, *, retry: bool) -> bool:
         """Records what became of the rows of the state before."""
         with (
-            naming_corruption(self._path),
+            self._content.naming_corruption(),
             self._capture.meanwhile(len(self._pending)),
             self._commits.read(
                 self.unreadable, self._failed, retry=retry, whole=self._compare_next
@@ -307,7 +307,7 @@ class Reader:
     def _start(self, captured: Captured) -> bool:
         """Begins a history with the captured state."""
         try:
-            with naming_corruption(self._path), self._versions.open_new() as (db, rows):
+            with self._content.naming_corruption(), self._versions.open_new() as (db, rows):
                 report_unmatched(db, "new", self._exclusion)
                 schema = read_watched(db, "new", self._exclusion)
                 unreadable = dict(probe(rows, schema))
