@@ -686,3 +686,62 @@ def test_a_schema_change_is_shown() -> None:
 
 def test_printable_text_stays_as_it_is() -> None:
     assert printable("Grüße, 世界 🙂") == "Grüße, 世界 🙂"
+
+
+# What nobody gets
+
+VAULTS = """
+CREATE TABLE items(id INTEGER PRIMARY KEY, name TEXT, secret TEXT);
+CREATE TABLE vault(x); CREATE TABLE "a,b"(x); CREATE TABLE other(x);
+INSERT INTO items VALUES (1, 'Test', 'hidden');
+"""
+
+
+def watched_by(served: Served) -> dict[str, list[str]]:
+    """Names of the tables a server shows, and of their columns."""
+    tables = httpx.get(f"{served.url}/tables", trust_env=False).json()
+    return {table["name"]: table["columns"] for table in tables}
+
+
+def test_serve_leaves_out_what_it_is_told_to(serve: StartServer, database: MakeDatabase) -> None:
+    """Options may be repeated; with several databases they hold for each."""
+    path = database(sql=VAULTS)
+    served = serve(path, "--exclude", 'items.secret,"a,b"', "--exclude", "vault")
+    assert watched_by(served) == {"items": ["id", "name"], "other": ["x"]}
+    served = serve(path, "--tables", 'ITEMS,"a,b"', "--exclude", "items.secret")
+    assert watched_by(served) == {"items": ["id", "name"], "a,b": ["x"]}
+    database("b.db", sql=VAULTS)
+    served = serve(path.parent / "*.db", "--exclude", "vault,items.secret")
+    for name in ("app.db", "b.db"):
+        tables = httpx.get(f"{served.url}/db/{name}/tables", trust_env=False).json()
+        assert [table["columns"] for table in tables] == [["id", "name"], ["x"], ["x"]]
+
+
+def test_tail_leaves_out_what_it_is_told_to(
+    tail: StartTail, database: MakeDatabase, write: Write
+) -> None:
+    """Its `--tables` is the filter of the stream."""
+    path = database(sql=VAULTS)
+    watching = tail(path, "--exclude", "items.secret", "--tables", "items")
+    change = "UPDATE items SET name = name || '!', secret = 'hidden' || name"
+    line = watching.first_line(lambda: write(path, change))
+    assert "hidden" not in line
+    assert json.loads(line)["changes"][0]["changed"] == ["name"]
+    code, errors = watching.ended(signal.SIGINT)
+    assert (code, errors) == (0, "")
+    code, errors = tail(path, "--exclude", "items", "--tables", "items").ended()
+    assert code == 2
+    assert errors.endswith("no watched table is named 'items'\n")
+
+
+def test_names_of_nothing_are_pointed_out(tail: StartTail, database: MakeDatabase) -> None:
+    """A slip of the pen would exclude nothing, unseen."""
+    path = database()
+    watching = tail(path, "--exclude", "items.nmae", "--snapshot")
+    watching.first_line(lambda: None)
+    code, errors = watching.ended(signal.SIGINT)
+    assert code == 0
+    assert "no table or column is called items.nmae" in errors
+    code, errors = ran("tail", "--exclude", "", path)
+    assert code == 2
+    assert "it names nothing" in errors

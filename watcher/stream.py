@@ -21,6 +21,7 @@ from watcher.changes import ChangeSet, LargeValue, Op, Position, Table, Value
 from watcher.errors import HubClosed, ProtocolError
 from watcher.history import Limits
 from watcher.hub import Filter, Hub, Status, Subscription
+from watcher.sqlite.exclusion import Exclusion
 from watcher.sqlite.options import HoldLimits
 
 
@@ -31,6 +32,7 @@ def watch(
     columns: Collection[str] | None = None,
     ops: Collection[Op | str] | None = None,
     where: str | None = None,
+    exclude: Collection[str] = (),
     since: Position | str | None = None,
     snapshot: bool = False,
     state: str | os.PathLike[str] | None = None,
@@ -52,6 +54,9 @@ def watch(
         ops: of `insert`, `update` and `delete` those wanted, None for all.
         where: a SQL expression over the columns of a row, None for all rows; one that comes to
             fulfil it arrives as an insert, one that no longer does as a delete.
+        exclude: names of tables, and of columns as `table.column`, that do not exist for this
+            watching: nothing of them is sent or kept in the history. With other names than last
+            time a `state` begins anew.
         since: position of the last changeset that was dealt with, to get all later ones; needs the
             same `state` as then. None begins at the present.
         snapshot: yield the whole content first, where there is no position to go on from:
@@ -75,6 +80,7 @@ def watch(
     return Watch(
         Path(path),
         wanted=Filter.of(tables=tables, columns=columns, ops=ops, where=where),
+        exclusion=Exclusion.of(exclude=exclude),
         since=None if since is None else str(since),
         snapshot=snapshot,
         state=None if state is None else Path(state),
@@ -95,6 +101,7 @@ class Watch:
         path: Path,
         *,
         wanted: Filter,
+        exclusion: Exclusion,
         since: str | None,
         snapshot: bool,
         state: Path | None,
@@ -104,6 +111,7 @@ class Watch:
     ) -> None:
         self._path = path
         self._wanted = wanted
+        self._exclusion = exclusion
         self._since = since
         self._snapshot = snapshot
         self._state = state
@@ -170,7 +178,14 @@ class Watch:
         if self._subscription is not None:
             return
         state = self._state or Path(tempfile.mkdtemp(prefix="sqlite-watcher-"))
-        hub = Hub(self._path, state=state, poll=self._poll, limits=self._limits, hold=self._hold)
+        hub = Hub(
+            self._path,
+            state=state,
+            poll=self._poll,
+            limits=self._limits,
+            hold=self._hold,
+            exclusion=self._exclusion,
+        )
         if self._state is None:
             # With the hub, which outlives a stream that nobody closes, or at the program's end.
             self._remove_state = weakref.finalize(hub, shutil.rmtree, state, ignore_errors=True)

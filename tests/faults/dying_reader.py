@@ -16,7 +16,7 @@ from typing import Any
 from watcher.history import HistoryWriter, Limits
 from watcher.sqlite.capture import RawCapture
 from watcher.sqlite.files import DatabaseFiles
-from watcher.sqlite.process import open_history
+from watcher.sqlite.kept_history import open_history
 from watcher.sqlite.reader import Reader
 from watcher.sqlite.shadow import Pending, Shadow
 

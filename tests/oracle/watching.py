@@ -27,7 +27,7 @@ from watcher.sqlite.capture import RawCapture
 from watcher.sqlite.captured import NotQuiet
 from watcher.sqlite.caught_journals import CaughtJournals
 from watcher.sqlite.files import DatabaseFiles
-from watcher.sqlite.process import open_history
+from watcher.sqlite.kept_history import open_history
 from watcher.sqlite.reader import Reader
 
 # For a file at rest; a leftover wal-index alone takes a second to be known as one.

@@ -16,6 +16,7 @@ from tests.sqlite.trees import Shape, Trees, opened, trees_of
 from watcher.changes import Change, Op, Row, RowBatch, SchemaChange, Value
 from watcher.sqlite.candidates import Part, rowids
 from watcher.sqlite.commit_reader import CommitReader
+from watcher.sqlite.exclusion import NOTHING
 from watcher.sqlite.fileformat import parse_header
 from watcher.sqlite.locate import Locator
 from watcher.sqlite.names import quote
@@ -63,7 +64,7 @@ class Followed:
         self._shadow = states.shadow
         self._path = Path(db.filename)
         self.locator = Locator(states.pending, pointers)
-        self.engine = CommitReader(states.versions, self.locator, whole=False)
+        self.engine = CommitReader(states.versions, self.locator, NOTHING, whole=False)
         self._contents = contents(db)
         self.trees = trees_of(db)
         # Of the last commit: pages that were written, the trees before, and the rowids located.

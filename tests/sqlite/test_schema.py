@@ -95,12 +95,12 @@ def test_columns_are_told_as_declared() -> None:
         ' v AS (a || b), s INT GENERATED ALWAYS AS (b) STORED, "odd name" VARCHAR(10))'
     )
     assert [tuple(column) for column in found.columns] == [
-        ("id", "INTEGER", False, None, 1, False),
-        ("a", "TEXT", True, "'x''y'", 0, False),
-        ("b", "", False, "1+1", 0, False),
-        ("v", "", False, None, 0, True),
-        ("s", "INT", False, None, 0, True),
-        ("odd name", "VARCHAR(10)", False, None, 0, False),
+        ("id", "INTEGER", False, None, 1, False, "BINARY"),
+        ("a", "TEXT", True, "'x''y'", 0, False, "BINARY"),
+        ("b", "", False, "1+1", 0, False, "BINARY"),
+        ("v", "", False, None, 0, True, "BINARY"),
+        ("s", "INT", False, None, 0, True, "BINARY"),
+        ("odd name", "VARCHAR(10)", False, None, 0, False, "BINARY"),
     ]
     assert found.definition == Table("t", ("id",), ("id", "a", "b", "v", "s", "odd name"))
 

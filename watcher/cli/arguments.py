@@ -9,6 +9,7 @@ from pathlib import Path
 
 from watcher.history import Limits
 from watcher.hub import ROW_OPS, Filter
+from watcher.sqlite.exclusion import Exclusion
 from watcher.sqlite.options import HoldLimits
 
 __version__ = "0.1.0"
@@ -115,6 +116,13 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         help="let /add, /update and their POST and PATCH twins write to DATABASE "
         "(the demo database allows it)",
     )
+    parser.add_argument(
+        "--tables",
+        type=_names,
+        metavar="A,B",
+        help="watch only these tables, separated by commas; nothing of any other is sent or kept "
+        'in the history. "a,b" in quotes is one name',
+    )
     _add_engine_arguments(parser)
 
 
@@ -156,6 +164,16 @@ def _add_tail_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--exclude",
+        type=_names,
+        action="extend",
+        default=[],
+        metavar="NAMES",
+        help="tables, and columns as TABLE.COLUMN, of which nothing is sent or kept in the "
+        "history, separated by commas; may be repeated. With other names than last time the "
+        "history begins anew",
+    )
     parser.add_argument(
         "--state",
         type=_state,
@@ -225,6 +243,11 @@ def hold_limits(options: argparse.Namespace) -> HoldLimits:
     return HoldLimits(options.hold_seconds, options.hold_bytes)
 
 
+def excluded(options: argparse.Namespace) -> Exclusion:
+    """Takes from the parsed arguments of `serve` what nobody gets."""
+    return Exclusion.of(tables=options.tables, exclude=options.exclude)
+
+
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"not a port (0 to 65535): {text!r}")
@@ -292,6 +315,8 @@ def _names(text: str) -> list[str]:
         raise argparse.ArgumentTypeError(f"not a list of names: {text!r}") from error
     if not names:
         raise argparse.ArgumentTypeError("it names nothing")
+    if text.encode(errors="replace").decode() != text:
+        raise argparse.ArgumentTypeError("a name is not UTF-8")
     return names
 
 

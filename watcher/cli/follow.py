@@ -11,6 +11,7 @@ from watcher.cli.progress import show_first_copy
 from watcher.cli.run import USAGE, Refusal
 from watcher.hub import Hub
 from watcher.sinks.stdout import JsonLines, Output, ReadableLines, tail
+from watcher.sqlite.exclusion import Exclusion
 
 
 async def follow(options: argparse.Namespace) -> None:
@@ -33,6 +34,8 @@ async def follow(options: argparse.Namespace) -> None:
         poll=options.poll,
         limits=history_limits(options),
         hold=hold_limits(options),
+        # `--tables` is of this stream alone.
+        exclusion=Exclusion.of(exclude=options.exclude),
     ) as hub:
         # Which tables there are is known only then.
         await show_first_copy(hub)

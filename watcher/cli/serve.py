@@ -19,6 +19,7 @@ import uvicorn
 from watcher.cli.arguments import (
     TOKEN_VARIABLE,
     checked_token,
+    excluded,
     history_limits,
     hold_limits,
 )
@@ -119,6 +120,7 @@ def _opener(options: argparse.Namespace) -> Callable[[str, Path], Hub]:
             poll=options.poll,
             limits=history_limits(options),
             hold=hold_limits(options),
+            exclusion=excluded(options),
         )
 
     return open_hub

@@ -22,6 +22,7 @@ from watcher.hub.ring import BATCH_BYTES, Ring
 from watcher.hub.sharing import Sieves
 from watcher.hub.subscription import Subscription
 from watcher.sqlite.channel import Made, Status
+from watcher.sqlite.exclusion import NOTHING, Exclusion
 from watcher.sqlite.options import HoldLimits, Options
 from watcher.sqlite.state_directory import default_directory
 from watcher.sqlite.supervisor import ReaderSupervisor
@@ -75,6 +76,7 @@ class Hub:
         heartbeat: seconds of silence after which a subscriber gets a sign of life.
         limits: how much history to keep.
         hold: how far a write-ahead log may be kept from being restarted.
+        exclusion: what no subscriber gets and no history keeps.
     """
 
     def __init__(
@@ -86,11 +88,13 @@ class Hub:
         heartbeat: float = 15.0,
         limits: Limits | None = None,
         hold: HoldLimits | None = None,
+        exclusion: Exclusion = NOTHING,
     ) -> None:
         # SQLite resolves links before it names the side files, so their names follow from this.
         self.path = path.resolve()
         self.name = os.fsencode(path.name).decode("utf-8", "replace")
         self.heartbeat = heartbeat
+        self.exclusion = exclusion
         self.closed = False
         self.status = Status("starting", "the reader process is starting")
         self.status_number = 0
@@ -114,6 +118,7 @@ class Hub:
                 size=limits.bytes,
                 hold_seconds=hold.seconds,
                 hold_bytes=hold.bytes,
+                exclusion=exclusion,
             ),
             on_more=self._take_more,
             on_status=self._take_status,

@@ -8,14 +8,16 @@ from contextlib import contextmanager
 
 import apsw
 
+from watcher.sqlite.exclusion import Exclusion
 from watcher.sqlite.locate import Locator
 from watcher.sqlite.obstacles import may_be_held, still_unreadable, without
 from watcher.sqlite.plan import Planned
 from watcher.sqlite.rows import RowReader
-from watcher.sqlite.schema import Schema, read_schema
+from watcher.sqlite.schema import Schema
 from watcher.sqlite.schema_changes import plan_changes
 from watcher.sqlite.touched import Touched, Unattributed
 from watcher.sqlite.versions import Versions
+from watcher.sqlite.watched_schema import read_watched
 
 
 class CommitReader:
@@ -24,12 +26,16 @@ class CommitReader:
     Args:
         versions: opens the states before and after a commit.
         locator: finds what a commit touched.
+        exclusion: what takes no part.
         whole: whether tables are always compared as a whole.
     """
 
-    def __init__(self, versions: Versions, locator: Locator, *, whole: bool) -> None:
+    def __init__(
+        self, versions: Versions, locator: Locator, exclusion: Exclusion, *, whole: bool
+    ) -> None:
         self._versions = versions
         self._locator = locator
+        self._exclusion = exclusion
         self._whole = whole
         # Why tables were compared as a whole, and how often.
         self.fallbacks: Counter[str] = Counter()
@@ -79,7 +85,7 @@ class CommitReader:
         """Looks at the changed pages: is the schema the same, and are the pages known?"""
         if self._schema is None:
             with self._versions.open_old() as (db, _):
-                self._schema = read_schema(db, "old")
+                self._schema = read_watched(db, "old", self._exclusion)
         is_seen, touches_schema = False, True
         if not self._whole and not whole:
             try:
@@ -103,7 +109,7 @@ class CommitReader:
         *,
         retry: bool,
     ) -> Planned:
-        old, schema = self._schema, read_schema(db, "new")
+        old, schema = self._schema, read_watched(db, "new", self._exclusion)
         assert old is not None
         unreadable = dict(still_unreadable(rows, old, schema, known, failed, retry=retry))
         # What could not be read so far is not known to clients, or not as it is.

@@ -12,11 +12,13 @@ import apsw
 from watcher import wire
 from watcher.changes import SchemaChange, Value
 from watcher.errors import DatabaseUnavailable, UnknownTable
+from watcher.sqlite.exclusion import Exclusion
 from watcher.sqlite.obstacles import TableUnreadable, without
 from watcher.sqlite.rows import RowLost, read_page
-from watcher.sqlite.schema import Schema, read_schema
+from watcher.sqlite.schema import Schema
 from watcher.sqlite.schema_changes import table_made
 from watcher.sqlite.versions import Versions
+from watcher.sqlite.watched_schema import read_watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,84 +36,96 @@ class Page:
     large: dict[str, tuple[str, bytes]]
 
 
-@contextmanager
-def naming_corruption(path: Path) -> Iterator[None]:
-    """Says of the watched file what SQLite says of our copy."""
-    try:
-        yield
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
-        # Where our own copy lies is nobody's business.
-        said = str(error).partition(": file:")[0]
-        detail = f"cannot be read by SQLite ({said})"
-        raise DatabaseUnavailable(str(path), "corrupt", detail) from error
-
-
-def read_rows(
-    path: Path,
-    versions: Versions,
-    unreadable: Iterable[str],
-    table: str,
-    after: Sequence[Value] | None,
-    limit: int,
-    max_bytes: int,
-) -> Page:
-    """Reads rows of the current state.
+class Content:
+    """Reads the current state.
 
     Args:
         path: the watched file, named in errors.
         versions: opens the state.
-        unreadable: tables that take no part.
-        table: the table's name.
-        after: the place of the row before them, None for the first.
-        limit: at most so many.
-        max_bytes: stop when their encoding reaches this size.
-
-    Raises:
-        UnknownTable: no watched table has that name.
-        TableUnreadable: it turns out to be unreadable.
-        MalformedPosition: `after` is no place in this table.
-        DatabaseUnavailable: SQLite cannot read the schema.
+        exclusion: what takes no part.
     """
-    page = Page([], None, {})
 
-    def keep(sha256: str, kind: str, data: bytes) -> None:
-        page.large[sha256] = (kind, data)
+    def __init__(self, path: Path, versions: Versions, exclusion: Exclusion) -> None:
+        self._path = path
+        self._versions = versions
+        self._exclusion = exclusion
 
-    with naming_corruption(path), versions.open_old() as (db, rows):
-        found = _watched(db, unreadable).tables.get(table)
-        if found is None:
-            raise UnknownTable(table)
+    @contextmanager
+    def naming_corruption(self) -> Iterator[None]:
+        """Says of the watched file what SQLite says of our copy."""
         try:
-            for place, change in read_page(rows, "old", found, after, limit):
-                page.inserts.append(wire.encode_change(change, keep))
-                max_bytes -= len(page.inserts[-1])
-                if max_bytes <= 0 or len(page.inserts) == limit:
-                    page = replace(page, next=place)
-                    break
-        except (apsw.Error, RowLost) as error:
-            raise TableUnreadable(table, str(error)) from error
-    return page
+            yield
+        except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
+            # Where our own copy lies is nobody's business, and it may name what is excluded.
+            said = str(error).partition(": file:")[0] if self._exclusion.is_empty else ""
+            detail = "cannot be read by SQLite" + (f" ({said})" if said else "")
+            raise DatabaseUnavailable(str(self._path), "corrupt", detail) from error
 
+    def rows(
+        self,
+        unreadable: Iterable[str],
+        table: str,
+        after: Sequence[Value] | None,
+        limit: int,
+        max_bytes: int,
+    ) -> Page:
+        """Reads rows.
 
-def read_made(
-    path: Path, versions: Versions, unreadable: Iterable[str], tables: Iterable[str]
-) -> list[SchemaChange]:
-    """The definitions of watched tables, as schema changes that make them.
+        Args:
+            unreadable: tables that take no part.
+            table: the table's name.
+            after: the place of the row before them, None for the first.
+            limit: at most so many.
+            max_bytes: stop when their encoding reaches this size.
 
-    Args:
-        path: the watched file, named in errors.
-        versions: opens the state.
-        unreadable: tables that take no part.
-        tables: names of the tables; those that are not watched are left out.
+        Raises:
+            UnknownTable: no watched table has that name.
+            TableUnreadable: it turns out to be unreadable.
+            MalformedPosition: `after` is no place in this table.
+            DatabaseUnavailable: SQLite cannot read the schema.
+        """
+        page = Page([], None, {})
 
-    Raises:
-        DatabaseUnavailable: SQLite cannot read the schema.
-    """
-    with naming_corruption(path), versions.open_old() as (db, _):
-        schema = _watched(db, unreadable)
-    wanted = set(tables)
-    return [table_made(table) for name, table in schema.tables.items() if name in wanted]
+        def keep(sha256: str, kind: str, data: bytes) -> None:
+            page.large[sha256] = (kind, data)
 
+        with self.naming_corruption(), self._versions.open_old() as (db, rows):
+            found = self._watched(db, unreadable).tables.get(table)
+            if found is None:
+                raise UnknownTable(table)
+            try:
+                for place, change in read_page(rows, "old", found, after, limit):
+                    page.inserts.append(wire.encode_change(change, keep))
+                    max_bytes -= len(page.inserts[-1])
+                    if max_bytes <= 0 or len(page.inserts) == limit:
+                        page = replace(page, next=place)
+                        break
+            except (apsw.Error, RowLost) as error:
+                raise TableUnreadable(table, str(error)) from error
+        return page
 
-def _watched(db: apsw.Connection, unreadable: Iterable[str]) -> Schema:
-    return without(read_schema(db, "old"), unreadable)
+    def made(self, unreadable: Iterable[str], tables: Iterable[str]) -> list[SchemaChange]:
+        """The definitions of watched tables, as schema changes that make them.
+
+        Args:
+            unreadable: tables that take no part.
+            tables: names of the tables; those that are not watched are left out.
+
+        Raises:
+            DatabaseUnavailable: SQLite cannot read the schema.
+        """
+        with self.naming_corruption(), self._versions.open_old() as (db, _):
+            schema = self._watched(db, unreadable)
+        wanted = set(tables)
+        return [table_made(table) for name, table in schema.tables.items() if name in wanted]
+
+    def is_readable(self) -> bool:
+        """Whether SQLite can read the schema."""
+        try:
+            self.made((), ())
+        except DatabaseUnavailable:
+            return False
+        return True
+
+    def _watched(self, db: apsw.Connection, unreadable: Iterable[str]) -> Schema:
+        return without(read_watched(db, "old", self._exclusion), unreadable)

@@ -9,9 +9,12 @@ import apsw
 
 from watcher.sqlite.rows import RowReader, read_samples
 from watcher.sqlite.schema import Schema, TableSchema
+from watcher.sqlite.watched_schema import ALL_EXCLUDED, KEY_EXCLUDED
 
 _INDISTINCT = "its rows cannot be told apart: there is no key, and the rowid is hidden"
 _NAMELESS = "its columns have names that are not text"
+# Only a change of the schema ends these.
+_LASTING = frozenset((_INDISTINCT, _NAMELESS, KEY_EXCLUDED, ALL_EXCLUDED))
 
 
 class TableUnreadable(Exception):
@@ -66,6 +69,11 @@ def still_unreadable(
             yield name, why
 
 
+def may_pass(unreadable: Mapping[str, str]) -> bool:
+    """Tells whether one of these tables may become readable while the schema stays as it is."""
+    return any(why not in _LASTING for why in unreadable.values())
+
+
 def may_be_held(name: str, old: Schema, new: Schema, known: Mapping[str, str]) -> bool:
     """Tells whether clients may still hold rows of a table that cannot be read now.
 
@@ -77,6 +85,8 @@ def may_be_held(name: str, old: Schema, new: Schema, known: Mapping[str, str]) -
 
 
 def _obstacle(rows: RowReader, table: TableSchema) -> str | None:
+    if table.obstacle:
+        return table.obstacle
     if not table.identities:
         return _INDISTINCT if table.columns else _NAMELESS
     # Also where it is empty yet: what its order needs shows when SQLite prepares the statement.

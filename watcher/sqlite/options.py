@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from watcher.sqlite.exclusion import NOTHING, Exclusion
+
 
 @dataclass(frozen=True, slots=True)
 class HoldLimits:
@@ -38,6 +40,7 @@ class Options(msgspec.Struct, frozen=True):
         hold_seconds: for how long the log may be held at a time; 0 for never.
         hold_bytes: how large a log that is held may become; 0 for never.
         hold_note: descriptor of the note that tells of a hold, None where nobody reads it.
+        exclusion: what takes no part.
     """
 
     path: bytes
@@ -49,6 +52,7 @@ class Options(msgspec.Struct, frozen=True):
     hold_seconds: float = 0.0
     hold_bytes: int = 0
     hold_note: int | None = None
+    exclusion: Exclusion = NOTHING
 
     @property
     def hold(self) -> HoldLimits:

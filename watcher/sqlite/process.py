@@ -40,15 +40,16 @@ from watcher.sqlite.channel import (
     encode_place,
     open_channel,
 )
+from watcher.sqlite.exclusion import Exclusion
 from watcher.sqlite.files import DatabaseFiles
 from watcher.sqlite.filesystem import remote_kind, warning
 from watcher.sqlite.hold import Hold
 from watcher.sqlite.hold_note import HoldNote
+from watcher.sqlite.kept_history import open_history
 from watcher.sqlite.options import Options
 from watcher.sqlite.poll_capture import PollCapture
 from watcher.sqlite.reader import Reader
-from watcher.sqlite.shadow import stamp
-from watcher.sqlite.state_directory import StateDirectory, boot_id
+from watcher.sqlite.state_directory import StateDirectory
 from watcher.wakeup import Wakeup, open_wakeup
 
 _log = logging.getLogger(__name__)
@@ -251,49 +252,6 @@ def _array(elements: list[bytes]) -> msgspec.Raw:
     return msgspec.Raw(b"[" + b",".join(elements) + b"]")
 
 
-def open_history(directory: Path, limits: Limits) -> HistoryWriter:
-    """Opens the history; one that cannot be trusted is put aside for a new one.
-
-    It cannot be trusted after the machine stopped unclean, because it is not synced, and where
-    somebody else has written to the copy it speaks of.
-    """
-    try:
-        history = HistoryWriter(directory, limits)
-        reason = _reason_for_distrust(history, directory) if history.epoch else None
-        if reason is None:
-            return _opened(history)
-        history.close()
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        reason = f"it is damaged ({error})"
-    _log.warning("the history in %s begins anew: %s", directory, reason)
-    _put_aside(directory)
-    return _opened(HistoryWriter(directory, limits))
-
-
-def _reason_for_distrust(history: HistoryWriter, directory: Path) -> str | None:
-    boot, clean = history.recall("boot"), history.recall("clean")
-    if not clean:
-        return None if boot and boot == boot_id() else "the machine stopped unclean"
-    try:
-        found = stamp(directory / "shadow.db")
-    except OSError as error:
-        return f"there is no copy ({error.strerror})"
-    return None if found == clean else "the copy is not as it was left"
-
-
-def _opened(history: HistoryWriter) -> HistoryWriter:
-    history.remember("boot", boot_id())
-    # Before the shadow moves: after a power cut the mark must not speak for a newer one.
-    history.remember_durably("clean", 0)
-    return history
-
-
-def _put_aside(directory: Path) -> None:
-    for name in ("state.db", "state.db-wal", "state.db-shm"):
-        with suppress(FileNotFoundError):
-            os.replace(directory / name, directory / f"{name}.damaged")
-
-
 async def _open_capture(
     path: Path, options: Options, directory: Path, stack: AsyncExitStack
 ) -> tuple[Capture, Wakeup, float]:
@@ -320,7 +278,7 @@ def _open_state(
     stack.callback(directory.close)
     limits = Limits(options.seconds, options.changesets, options.size)
     try:
-        history = open_history(directory.path, limits)
+        history = open_history(directory.path, limits, options.exclusion)
     except apsw.Error as error:
         detail = f"the history cannot be opened ({error})"
         raise StateUnavailable(str(directory.path), detail) from error
@@ -328,9 +286,11 @@ def _open_state(
     return directory, history
 
 
-def _open_reader(path: Path, directory: Path, capture: Capture, history: HistoryWriter) -> Reader:
+def _open_reader(
+    path: Path, directory: Path, capture: Capture, history: HistoryWriter, exclusion: Exclusion
+) -> Reader:
     try:
-        return Reader(path, directory, capture, history)
+        return Reader(path, directory, capture, history, exclusion)
     except (OSError, apsw.Error) as error:
         # What the reader before has left undone is done here, and may be refused.
         raise StateUnavailable(str(directory), f"it cannot be written ({error})") from error
@@ -344,7 +304,7 @@ async def _run(end: socket.socket, options: Options) -> int:
         try:
             directory, history = _open_state(options, path, stack)
             capture, wakeup, poll = await _open_capture(path, options, directory.path, stack)
-            reader = _open_reader(path, directory.path, capture, history)
+            reader = _open_reader(path, directory.path, capture, history, options.exclusion)
         except StateUnavailable as error:
             channel.send(Fatal(os.fsencode(error.directory), error.detail))
             await channel.drained()

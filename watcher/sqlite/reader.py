@@ -16,16 +16,18 @@ from watcher.errors import DatabaseUnavailable, UnknownTable
 from watcher.history import HistoryWriter
 from watcher.sqlite.captured import Capture, Captured, Discontinuity, Mark, NotQuiet
 from watcher.sqlite.commit_reader import CommitReader
-from watcher.sqlite.content import Page, naming_corruption, read_made, read_rows
+from watcher.sqlite.content import Content, Page
+from watcher.sqlite.exclusion import NOTHING, Exclusion
 from watcher.sqlite.first_copy import FirstCopy
 from watcher.sqlite.locate import Locator
-from watcher.sqlite.obstacles import TableUnreadable, probe, without
+from watcher.sqlite.obstacles import TableUnreadable, may_pass, probe, without
 from watcher.sqlite.plan import Planned
 from watcher.sqlite.pointer_map import PointerMap
-from watcher.sqlite.schema import Schema, read_schema
+from watcher.sqlite.schema import Schema
 from watcher.sqlite.shadow import Pending, Shadow
 from watcher.sqlite.touched import Unattributed
 from watcher.sqlite.versions import EncodingChanged, Versions
+from watcher.sqlite.watched_schema import read_watched, report_unmatched
 
 # How often tables that could not be read are tried again where the file has changed.
 _RETRY_SECONDS = 2.0
@@ -43,6 +45,7 @@ class Reader:
         directory: the state directory, held by this process.
         capture: how to look at the file.
         history: where changesets go.
+        exclusion: what takes no part.
         whole: compare whole tables always, as an oracle.
     """
 
@@ -52,6 +55,7 @@ class Reader:
         directory: Path,
         capture: Capture,
         history: HistoryWriter,
+        exclusion: Exclusion = NOTHING,
         *,
         whole: bool = False,
     ) -> None:
@@ -63,7 +67,9 @@ class Reader:
         self._versions = Versions(self._pending)
         self._pointers = PointerMap(directory)
         self._locator = Locator(self._pending, self._pointers)
-        self._commits = CommitReader(self._versions, self._locator, whole=whole)
+        self._exclusion = exclusion
+        self._content = Content(path, self._versions, exclusion)
+        self._commits = CommitReader(self._versions, self._locator, exclusion, whole=whole)
         self._copy: FirstCopy | None = None
         # How much of the first copy is made, None where none is being made.
         self.copying: float | None = None
@@ -99,7 +105,9 @@ class Reader:
     def _recover(self) -> None:
         note, is_trusted = self._history.recall("pending"), self._history.recall("pointers")
         if isinstance(note, bytes) and self._history.epoch:
-            self._has_begun = self._shadow.recover(self._pending, note) and self._is_readable()
+            recovered = self._shadow.recover(self._pending, note)
+            # A broken schema of our own copy would be taken for a fault of the file for ever.
+            self._has_begun = recovered and self._content.is_readable()
         if not self._has_begun:
             self._shadow.clear()
             return
@@ -110,15 +118,7 @@ class Reader:
         if isinstance(place, bytes):
             self._capture.resume(place)
         self.unreadable = json.loads(unreadable) if isinstance(unreadable, str) else {}
-        self._untried = bool(self.unreadable)
-
-    def _is_readable(self) -> bool:
-        # A broken schema of our own copy would be taken for a fault of the watched file for ever.
-        try:
-            self.made(())
-        except DatabaseUnavailable:
-            return False
-        return True
+        self._untried = may_pass(self.unreadable)
 
     @property
     def has_begun(self) -> bool:
@@ -157,7 +157,7 @@ class Reader:
         if not self._has_begun and not self._is_copied():
             return False
         # 1. Has anything happened? A few system calls while idle.
-        retry = bool(self.unreadable) and time.monotonic() >= self._retry_at
+        retry = may_pass(self.unreadable) and time.monotonic() >= self._retry_at
         overdue = retry and self._untried
         if self._settled and not overdue and not self._capture.changed():
             return self._nothing_new()
@@ -234,7 +234,7 @@ class Reader:
         self._recorded, self._unapplied = captured, True
         failed, self._failed = self._failed, {}
         self._compare_next, self._limit = False, _BATCH_COMMITS
-        self._untried = not retry and bool(self.unreadable)
+        self._untried = not retry and may_pass(self.unreadable)
         if retry or failed:
             self._retry_at = time.monotonic() + _RETRY_SECONDS
         return grown
@@ -291,7 +291,7 @@ class Reader:
     def _record(self, captured: Captured, *, retry: bool) -> bool:
         """Records what became of the rows of the state before."""
         with (
-            naming_corruption(self._path),
+            self._content.naming_corruption(),
             self._capture.meanwhile(len(self._pending)),
             self._commits.read(
                 self.unreadable, self._failed, retry=retry, whole=self._compare_next
@@ -307,8 +307,9 @@ class Reader:
     def _start(self, captured: Captured) -> bool:
         """Begins a history with the captured state."""
         try:
-            with naming_corruption(self._path), self._versions.open_new() as (db, rows):
-                schema = read_schema(db, "new")
+            with self._content.naming_corruption(), self._versions.open_new() as (db, rows):
+                report_unmatched(db, "new", self._exclusion)
+                schema = read_watched(db, "new", self._exclusion)
                 unreadable = dict(probe(rows, schema))
                 with self._history.transaction():
                     self._history.start_epoch(self._reason, ())
@@ -350,7 +351,7 @@ class Reader:
             self._remembered = self.unreadable
 
     def rows(self, table: str, after: Sequence[Value] | None, limit: int, max_bytes: int) -> Page:
-        """Reads rows of the current state; see `read_rows`.
+        """Reads rows of the current state; see `Content.rows`.
 
         Raises:
             UnknownTable: no watched table has that name, or it turns out to be unreadable.
@@ -359,9 +360,7 @@ class Reader:
             StateUnavailable: large values among them cannot be stored.
         """
         try:
-            page = read_rows(
-                self._path, self._versions, self.unreadable, table, after, limit, max_bytes
-            )
+            page = self._content.rows(self.unreadable, table, after, limit, max_bytes)
         except TableUnreadable as error:
             self._give_up(error)
             raise UnknownTable(table) from error
@@ -382,8 +381,8 @@ class Reader:
         self._commits.forget()
 
     def made(self, tables: Iterable[str]) -> list[SchemaChange]:
-        """The definitions of watched tables; see `read_made`."""
-        return read_made(self._path, self._versions, self.unreadable, tables)
+        """The definitions of watched tables; see `Content.made`."""
+        return self._content.made(self.unreadable, tables)
 
     def sync(self) -> str:
         """Brings the shadow to disk, for a clean stop; returns its stamp."""

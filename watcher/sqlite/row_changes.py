@@ -61,11 +61,10 @@ def can_follow(pair: Comparison) -> bool:
     old, new = pair.old, pair.new
     if old.sql == new.sql and old.columns == new.columns:
         return _addressable(new)
-    if any(column.generated for column in (*old.columns, *new.columns)):
+    if any(column.generated for column in (*old.stored, *new.stored)):
         return False
-    nameless = [[column._replace(name="") for column in table.columns] for table in (old, new)]
     carried = pair.carried == tuple(column.name for column in old.columns)
-    return carried and nameless[0] == nameless[1] and _addressable(old) and _addressable(new)
+    return carried and old.layout == new.layout and _addressable(old) and _addressable(new)
 
 
 def _addressable(table: TableSchema) -> bool:

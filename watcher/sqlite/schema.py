@@ -99,12 +99,15 @@ class TableSchema:
         root: number of its root page.
         without_rowid: whether it is a WITHOUT ROWID table.
         strict: whether it is a STRICT table.
-        columns: all visible columns.
+        columns: the columns that clients get.
         key: columns of the declared primary key in key order, empty where none is declared.
         rowid: a name under which its rowid can be read, None where it is hidden or there is none.
         rowid_is_key: whether the primary key is a column that is the rowid.
         unique: columns and collations of each UNIQUE or PRIMARY KEY constraint.
         identities: how its rows are known; empty where they cannot be told apart.
+        stored: all visible columns, those that are excluded too.
+        told: the statement clients get, None where it is `sql`.
+        obstacle: why its rows are not to be read, empty where they are.
     """
 
     name: str
@@ -118,6 +121,20 @@ class TableSchema:
     rowid_is_key: bool
     unique: frozenset[tuple[tuple[str, str], ...]]
     identities: tuple[Identity, ...]
+    stored: tuple[Column, ...] = ()
+    told: str | None = None
+    obstacle: str = ""
+
+    @property
+    def statement(self) -> str:
+        """The statement that made it, as clients may know it."""
+        return self.sql if self.told is None else self.told
+
+    @property
+    def layout(self) -> list[tuple[Column, bool]]:
+        """What lies where in a row: each column but for its name, and whether clients get it."""
+        got = {column.name for column in self.columns}
+        return [(column._replace(name=""), column.name in got) for column in self.stored]
 
     @property
     def rowid_column(self) -> str | None:
@@ -264,6 +281,7 @@ def _read_table(
         rowid_is_key=is_rowid_alias,
         unique=frozenset(unique),
         identities=_identities(columns, key, collations, rowid, without_rowid or is_rowid_alias),
+        stored=columns,
     )
 
 

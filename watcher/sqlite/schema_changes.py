@@ -71,13 +71,13 @@ def _renamed_tables(old: Schema, new: Schema) -> dict[str, str]:
 
 
 def _dropped(table: TableSchema) -> SchemaChange:
-    return SchemaChange(table.name, "table", table.name, table.sql, None)
+    return SchemaChange(table.name, "table", table.name, table.statement, None)
 
 
 def table_made(table: TableSchema) -> SchemaChange:
     """The change that makes a table: new and empty."""
     return SchemaChange(
-        table.name, "table", table.name, None, table.sql, definition=table.definition
+        table.name, "table", table.name, None, table.statement, definition=table.definition
     )
 
 
@@ -87,19 +87,20 @@ def _table_change(
     if before is None:
         yield table_made(after)
     elif pair is None:
-        yield replace(table_made(after), before=before.sql)
+        yield replace(table_made(after), before=before.statement)
     elif not _unchanged(before, after):
         columns = zip(pair.names, pair.carried, pair.defaults, strict=True)
         yield replace(
             table_made(after),
-            before=before.sql,
+            before=before.statement,
             renamed_from=before.name if before.name != after.name else None,
             columns=tuple(ColumnSource(*column) for column in columns),
         )
 
 
 def _unchanged(before: TableSchema, after: TableSchema) -> bool:
-    return (before.name, before.sql, before.columns) == (after.name, after.sql, after.columns)
+    told = [(table.name, table.statement, table.columns) for table in (before, after)]
+    return told[0] == told[1]
 
 
 def _object_changes(old: Schema, new: Schema) -> Iterator[SchemaChange]:

@@ -113,7 +113,7 @@ def _add_database(app: FastAPI, hub: Hub, *, allow_writes: bool, send_timeout: f
     """Adds all that is answered for one database."""
     app.include_router(read_routes(hub))
     app.include_router(stream_routes(hub, send_timeout=send_timeout))
-    app.include_router(write_routes(Items(hub.path), allowed=allow_writes))
+    app.include_router(write_routes(Items(hub.path, hub.exclusion), allowed=allow_writes))
 
     @app.websocket("/ws")
     async def ws(websocket: WebSocket) -> None:

@@ -20,6 +20,7 @@ import aiosqlite
 
 from watcher.changes import InvalidText, Value
 from watcher.errors import WatchError
+from watcher.sqlite.exclusion import NOTHING, Exclusion
 from watcher.sqlite.names import file_uri
 
 BUSY_TIMEOUT = 5.0
@@ -35,6 +36,10 @@ _INSERT = "INSERT INTO main.items(name, value) VALUES (?, ?)"
 _INSERTED = "SELECT id, name, value FROM main.items WHERE rowid = last_insert_rowid()"
 _UPDATE = "UPDATE main.items SET value = ? WHERE id = ?"
 _UPDATED = "SELECT id, name, value FROM main.items WHERE id = ?"
+_TABLE = (
+    "SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = 'items' COLLATE NOCASE"
+    " AND sql NOT LIKE 'CREATE VIRTUAL %'"
+)
 _LOOKS_BETWEEN = 10_000  # steps of SQLite's machine, well below a millisecond
 
 
@@ -74,10 +79,25 @@ class Items:
 
     Args:
         path: the database, which must exist: it is never created.
+        exclusion: what no answer may show.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, exclusion: Exclusion = NOTHING) -> None:
         self._uri = file_uri(path, mode="rw")
+        self._exclusion = exclusion
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the table, and the column by which its rows are known, are there for clients."""
+        return not self._exclusion.hides_column("items", "id")
+
+    def shown(self, item: Item) -> dict[str, Value]:
+        """What of an item clients may see, by the names of the columns."""
+        return {
+            name: value
+            for name, value in item._asdict().items()
+            if not self._exclusion.hides_column("items", name)
+        }
 
     async def add(self, name: str, value: str | None) -> Item:
         """Adds an item.
@@ -85,7 +105,7 @@ class Items:
         Raises:
             WriteRefused: the database did not take it.
         """
-        async with _transaction(self._uri) as connection:
+        async with self._transaction() as connection:
             await connection.execute(_INSERT, (name, value))
             row = await _one(connection, _INSERTED, ())
             if row is None:
@@ -98,17 +118,28 @@ class Items:
         Raises:
             WriteRefused: the database did not take it.
         """
-        async with _transaction(self._uri) as connection:
+        async with self._transaction() as connection:
             cursor = await connection.execute(_UPDATE, (value, item_id))
             if cursor.rowcount > 1:
                 detail = "More than one row of the table items has this id."
                 raise WriteRefused(detail, temporary=False)
             return await _one(connection, _UPDATED, (item_id,))
 
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        async with _transaction(self._uri, is_open=self._exclusion.is_empty) as connection:
+            yield connection
+
 
 @asynccontextmanager
-async def _transaction(uri: str) -> AsyncIterator[aiosqlite.Connection]:
-    """One write transaction: committed at the end, rolled back by closing where it fails."""
+async def _transaction(uri: str, *, is_open: bool) -> AsyncIterator[aiosqlite.Connection]:
+    """One write transaction: committed at the end, rolled back by closing where it fails.
+
+    Args:
+        uri: the database.
+        is_open: whether nothing in it is excluded. Else SQLite's own words, which may name a
+            column, are not passed on, and a view, which may show any, is not written to.
+    """
     try:
         async with (
             aiosqlite.connect(
@@ -121,10 +152,18 @@ async def _transaction(uri: str) -> AsyncIterator[aiosqlite.Connection]:
             await connection.execute("PRAGMA wal_autocheckpoint=0")
             await connection.execute("PRAGMA trusted_schema=0")
             await _when_free(connection, "BEGIN IMMEDIATE")
+            if not is_open:
+                await _require_table(connection)
             yield connection
             await _when_free(connection, "COMMIT")
     except (sqlite3.DatabaseError, sqlite3.DataError) as error:
-        raise _refusal(error) from error
+        raise _refusal(error, is_open=is_open) from error
+
+
+async def _require_table(connection: aiosqlite.Connection) -> None:
+    async with connection.execute(_TABLE) as cursor:
+        if await cursor.fetchone() is None:
+            raise WriteRefused("There is no ordinary table items.", temporary=False)
 
 
 @asynccontextmanager
@@ -174,8 +213,9 @@ def _text(data: bytes) -> str | InvalidText:
         return InvalidText(data)
 
 
-def _refusal(error: sqlite3.Error) -> WriteRefused:
-    refused = (f"The database refuses the write: {error}.", False)
+def _refusal(error: sqlite3.Error, *, is_open: bool) -> WriteRefused:
+    said = f": {error}" if is_open else ""
+    refused = (f"The database refuses the write{said}.", False)
     detail, temporary = _REFUSALS.get(_code(error), refused)
     return WriteRefused(detail, temporary=temporary)
 

@@ -47,16 +47,19 @@ class NewValue(BaseModel):
 
 
 class ItemRow(BaseModel):
-    """A row of `items` after the write; values that JSON lacks are tagged as in the stream."""
+    """A row of `items` after the write; values that JSON lacks are tagged as in the stream.
+
+    Columns that are excluded are missing.
+    """
 
     id: Any = Field(examples=[1])
-    name: Any = Field(examples=["Test"])
-    value: Any = Field(examples=["456"])
+    name: Any = Field(default=None, examples=["Test"])
+    value: Any = Field(default=None, examples=["456"])
 
 
 _FAILURES = problems(
     _400="The text is not UTF-8.",
-    _403="Writing is off, or a page of another site asked for it.",
+    _403="Writing is off, the table is excluded, or a page of another site asked for it.",
     _409="The database refuses the write, for example by a constraint.",
     _413="The request body is too long.",
     _422="The id or a text is not acceptable.",
@@ -76,6 +79,14 @@ def write_routes(items: Items, *, allowed: bool) -> APIRouter:
     async def refuse_where_off() -> None:
         if not allowed:
             raise HTTPException(403, "Writing through this service is off for this database.")
+        if not items.is_served:
+            raise HTTPException(403, "The table items is not served here.")
+
+    def row(item: Item | None, *, status: int = 200) -> Response:
+        if item is None:
+            raise HTTPException(404, "No item has this id.")
+        fields = {name: wire.encode_value(value) for name, value in items.shown(item).items()}
+        return Response(wire.encode_json(fields), status, media_type="application/json")
 
     router = APIRouter(
         tags=["items"], responses=_FAILURES, dependencies=[Depends(refuse_where_off)]
@@ -92,7 +103,7 @@ def write_routes(items: Items, *, allowed: bool) -> APIRouter:
     )
     async def add(request: Request, name: TextInPath, value: TextInPath) -> Response:
         name, value = _texts(request, "add")
-        return _row(await items.add(name, value))
+        return row(await items.add(name, value))
 
     @router.get(
         "/update/{item_id:anything}/{new_value:anything}",
@@ -103,11 +114,11 @@ def write_routes(items: Items, *, allowed: bool) -> APIRouter:
     )
     async def update(request: Request, item_id: IdInPath, new_value: TextInPath) -> Response:
         item_id, new_value = _texts(request, "update")
-        return _row(await items.update(parse_id(item_id), new_value))
+        return row(await items.update(parse_id(item_id), new_value))
 
     @router.post("/items", response_model=ItemRow, status_code=201, summary="Add an item")
     async def post(item: NewItem) -> Response:
-        return _row(await items.add(item.name, item.value), status=201)
+        return row(await items.add(item.name, item.value), status=201)
 
     @router.patch(
         "/items/{item_id}",
@@ -116,7 +127,7 @@ def write_routes(items: Items, *, allowed: bool) -> APIRouter:
         summary="Give an item a new value",
     )
     async def patch(item_id: IdInPath, new: NewValue) -> Response:
-        return _row(await items.update(parse_id(item_id), new.value))
+        return row(await items.update(parse_id(item_id), new.value))
 
     return router
 
@@ -149,10 +160,3 @@ def _texts(request: Request, verb: str) -> tuple[str, str]:
     if raw_path is None:  # optional in ASGI
         raise PathError(400, "This server does not pass on the address as sent; use /items.")
     return path_texts(raw_path, request.scope.get("root_path", ""), verb)
-
-
-def _row(item: Item | None, *, status: int = 200) -> Response:
-    if item is None:
-        raise HTTPException(404, "No item has this id.")
-    fields = {name: wire.encode_value(value) for name, value in item._asdict().items()}
-    return Response(wire.encode_json(fields), status, media_type="application/json")
