@@ -17,12 +17,12 @@ from tests.conftest import MakeDatabase, Write
 from tests.core.listener import PATIENCE, Listener, body, until
 from tests.oracle.contents import Contents, contents, contents_of_file
 from tests.oracle.follower import difference
-from watcher import Position, UnknownTable, apply, watch
+from watcher import Position, UnknownTable, apply, watch, wire
 from watcher.changes import Change
 from watcher.errors import BadFilter
 from watcher.hub import Filter, Hub, Message
 from watcher.sqlite.exclusion import Exclusion
-from watcher.stream import _Assembler, _large
+from watcher.stream import _whole
 
 # In every value, default and expression that is excluded.
 MARK = b"S3CRET"
@@ -99,7 +99,7 @@ class Client:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._listener = Listener(hub.subscribe(snapshot=True))
-        self._assembler = _Assembler(partial(_large, hub))
+        self._assembler = wire.Assembler()
         self.replica = sqlite3.connect(":memory:", isolation_level=None)
         self.sent: list[Message] = []
 
@@ -110,8 +110,9 @@ class Client:
                 while contents(self.replica) != wanted:
                     message = await self._listener.next()
                     self.sent.append(message)
-                    for changeset in self._assembler.take(message):
-                        apply(self.replica, changeset)
+                    changeset = self._assembler.take(wire.decode_object(message.data))
+                    if changeset is not None:
+                        apply(self.replica, _whole(changeset, self._hub))
         except TimeoutError:
             held = contents(self.replica)
             raise AssertionError(f"{difference(held, wanted)}; {self._hub.status}") from None
