@@ -28,6 +28,7 @@ MAX_SECONDS = 0.25
 # Beyond the largest value of a row. A function on long texts is one step, in which no clock is
 # looked at.
 _MAX_MADE = 64 * 1024
+_MAX_LENGTH = 1_000_000_000
 _MOST_SHAPES = 64
 _OPS_BETWEEN_CHECKS = 100
 _LIMITS = {
@@ -138,6 +139,7 @@ class Condition:
                 raise BadFilter("where", _said(error)) from error
             finally:
                 self._deadline = 0.0
+                self._db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_LENGTH)
 
     def _evaluate(self, shape: _Shape, rows: Sequence[Sequence[Value]]) -> list[bool]:
         found = [False] * len(rows)
@@ -175,6 +177,8 @@ class Condition:
         guard = _Guard(shape)
         try:
             self._db.execute(shape.definition(known))
+            # What is the same for all rows is worked out even for none.
+            self._db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_MADE)
             self._db.authorizer = guard
             self._deadline = time.monotonic() + self._seconds
             # Compiled, and run over no rows.
@@ -186,6 +190,7 @@ class Condition:
         finally:
             self._db.authorizer = None
             self._deadline = 0.0
+            self._db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_LENGTH)
         shape.reads = frozenset(guard.reads)
         return shape
 
