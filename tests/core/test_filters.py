@@ -34,7 +34,8 @@ INSERT INTO c SELECT id % 5, t FROM a WHERE id < 300;
 NUMBERS = ["NULL", "-1", "0", "1", "2", "3", "4", "3.0", "2.5", "'3'", "'3.0'", "'abc'", "x'33'"]
 NUMBERS += ["9007199254740993", "-0.0", "1e20", "''"]
 TEXTS = ["NULL", "'a'", "'A'", "'abc'", "'ABC'", "'abc '", "'é'", "x'616263'", "3", "''"]
-TEXTS += ["CAST(x'61ff' AS TEXT)", "'a' || char(0) || 'b'", "hex(zeroblob(140000))"]
+TEXTS += ["CAST(x'61ff' AS TEXT)", "'a' || char(0) || 'b'"]
+LARGE = "hex(zeroblob(140000))"
 FILTERS = [
     Filter.of(tables=["a"], where="n > 2"),
     Filter.of(tables=["a", "b", "c", "w"], where="t = 'abc'"),
@@ -82,17 +83,17 @@ class Writing:
     def _row_statement(self) -> str:
         draw = self._random
         table, n, t = draw.choice("aabbccw"), draw.choice(NUMBERS), draw.choice(TEXTS)
+        other, put = draw.choice(NUMBERS), draw.choice([t, t, t, LARGE])
         key = {"a": "id", "b": "k", "c": "n", "w": "k"}[table]
         some = f"WHERE abs(random()) % {draw.choice([1, 2, 20, 200])} = 0"
         which = draw.choice([f"WHERE n IS {n}", f"WHERE t IS {t}", some, some])
         inserted = {
-            "a": f"(id, n, t, r) VALUES ({draw.randint(1, 9)}, {n}, {t}, {draw.choice(NUMBERS)})"
-        }
-        other = "(n, t)" if table == "c" else "(k, n, t)"
-        values = f"({n}, {t})" if table == "c" else f"({draw.choice(NUMBERS)}, {n}, {t})"
+            "a": f"(id, n, t, r) VALUES ({draw.randint(1, 9)}, {n}, {put}, {other})",
+            "c": f"(n, t) VALUES ({n}, {put})",
+        }.get(table, f"(k, n, t) VALUES ({other}, {n}, {put})")
         return draw.choice([
-            f"INSERT OR REPLACE INTO {table}{inserted.get(table, f'{other} VALUES {values}')}",
-            f"INSERT OR REPLACE INTO {table}{inserted.get(table, f'{other} VALUES {values}')}",
+            f"INSERT OR REPLACE INTO {table}{inserted}",
+            f"INSERT OR REPLACE INTO {table}{inserted}",
             f"UPDATE OR IGNORE {table} SET n = {n} {which}",
             f"UPDATE OR IGNORE {table} SET t = {t} {which}",
             f"UPDATE OR IGNORE {table} SET n = n + 1 {which}",
@@ -168,7 +169,7 @@ class Views:
         return view
 
     def _assert_does_not_fit(self, wanted: Filter) -> None:
-        tables = asked(self.all.replica, Filter())
+        tables = asked(self.all.replica, Filter(tables=wanted.tables))
         if any(name not in tables for name in wanted.tables or ()):
             return
         columns = {c for t, (names, _) in tables.items() for n in names for c in (n, f"{t}.{n}")}

@@ -80,7 +80,9 @@ class View:
         if isinstance(change, SchemaChange):
             return change
         before, after = self._fetched(change.before), self._fetched(change.after)
-        return replace(change, before=before, after=after)
+        key = self._fetched(change.key)
+        assert key is not None
+        return replace(change, key=key, before=before, after=after)
 
     def _fetched(self, row: Row | None) -> Row | None:
         return None if row is None else {name: self._value(v) for name, v in row.items()}
@@ -126,8 +128,3 @@ def _asked_of(
     values = ",".join(f'typeof("{column}"),"{column}"' for column in columns)
     rows = db.execute(f'SELECT {values} FROM "{table}" WHERE ({wanted.where or 1}) IS TRUE')
     return columns, sorted((tuple(row) for row in rows), key=repr)
-
-
-def _is_wanted(column: str, table: str, key: int, wanted: Filter) -> bool:
-    names = wanted.columns
-    return names is None or bool(key) or column in names or f"{table}.{column}" in names

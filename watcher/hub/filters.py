@@ -72,15 +72,22 @@ class Filter:
 
     def reduced(self, table: Table) -> Table:
         """A table with those of its columns that are wanted."""
+        return replace(table, columns=self.chosen(table.name, table.columns, table.key))
+
+    def chosen(self, table: str, columns: Collection[str], key: Collection[str]) -> tuple[str, ...]:
+        """Those of a table's columns that are wanted, those of the key, or else the first.
+
+        Args:
+            table: its name.
+            columns: all of them, in order.
+            key: those of its key.
+        """
         wanted = self.columns
         if wanted is None:
-            return table
-        columns = tuple(
-            name
-            for name in table.columns
-            if name in wanted or f"{table.name}.{name}" in wanted or name in table.key
-        )
-        return replace(table, columns=columns)
+            return tuple(columns)
+        found = tuple(c for c in columns if c in wanted or f"{table}.{c}" in wanted or c in key)
+        # There is no table without columns.
+        return found or tuple(columns)[:1]
 
 
 ALL = Filter()
@@ -211,16 +218,11 @@ class Sieve:
     def _columns(
         self, change: RowChange, row: dict[str, Any] | None, key: tuple[str, ...]
     ) -> dict[str, Any] | None:
-        wanted = self.filter.columns
-        if row is None or wanted is None:
+        if row is None or self.filter.columns is None:
             return row
         # A row with NULL in its key is known by its rowid, and has the columns of the key as well.
         keys = {*wire.decode_json(bytes(change.key)), *key}
-        return {
-            name: value
-            for name, value in row.items()
-            if name in wanted or f"{change.table}.{name}" in wanted or name in keys
-        }
+        return {name: row[name] for name in self.filter.chosen(change.table, row, keys)}
 
     def _held(self, changes: Sequence[RowChange]) -> dict[int, tuple[bool, bool]]:
         """For each row change whether the row was in the view, and whether it is."""
