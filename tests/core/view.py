@@ -122,9 +122,11 @@ def _asked_of(
     db: sqlite3.Connection, table: str, wanted: Filter
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
     info = db.execute(f'PRAGMA table_xinfo("{table}")').fetchall()
-    columns = [
-        row[1].decode() for row in info if _is_wanted(row[1].decode(), table, row[5], wanted)
-    ]
+    names = [row[1].decode() for row in info]
+    key = {row[1].decode() for row in info if row[5]}
+    chosen = wanted.columns or frozenset()
+    columns = [name for name in names if name in chosen | key or f"{table}.{name}" in chosen]
+    columns = names if wanted.columns is None else columns or names[:1]
     values = ",".join(f'typeof("{column}"),"{column}"' for column in columns)
     rows = db.execute(f'SELECT {values} FROM "{table}" WHERE ({wanted.where or 1}) IS TRUE')
     return columns, sorted((tuple(row) for row in rows), key=repr)

@@ -57,10 +57,14 @@ class Service:
         state: its state directory.
         make_app: makes the application around the hub.
         root: path under which the application is mounted.
+        watching: further arguments of the hub.
     """
 
-    def __init__(self, database: Path, state: Path, make_app: MakeApp, root: str) -> None:
+    def __init__(
+        self, database: Path, state: Path, make_app: MakeApp, root: str, watching: dict[str, Any]
+    ) -> None:
         self.database = database
+        self._watching = watching
         self._state = state
         self._make_app = make_app
         self._root = root
@@ -127,7 +131,7 @@ class Service:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        async with Hub(self.database, state=self._state) as hub:
+        async with Hub(self.database, state=self._state, **self._watching) as hub:
             config = uvicorn.Config(
                 self._make_app(hub),
                 http=GuardedHttp,
@@ -149,6 +153,7 @@ def run_service(
     script: str = "",
     make_app: MakeApp | None = None,
     root: str = "",
+    watching: dict[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[Service]:
     """Serves a new database until the end of the block.
@@ -158,6 +163,7 @@ def run_service(
         script: SQL to run on the database before.
         make_app: makes the application; by default `create_app` with `options`.
         root: path under which the application is mounted.
+        watching: for `Hub`, such as `heartbeat`.
         options: for `create_app`.
     """
     database = make_database(directory / "test.db", script)
@@ -165,7 +171,7 @@ def run_service(
     def default(hub: Hub) -> ASGIApp:
         return create_app(hub, **options)
 
-    service = Service(database, directory / "state", make_app or default, root)
+    service = Service(database, directory / "state", make_app or default, root, watching or {})
     service.start()
     try:
         yield service
