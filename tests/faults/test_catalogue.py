@@ -13,7 +13,12 @@ import pytest
 from tests.served import ROOT
 
 DOCUMENT = ROOT / "docs" / "faults.md"
-WANTED = [f"D{n}" for n in range(1, 28)] + [f"P{n}" for n in (1, 3, 4, 5, 8, 9, 11)]
+WANTED = [
+    *(f"D{n}" for n in range(1, 28)),
+    *(f"P{n}" for n in (1, 2, 3, 4, 5, 7, 8, 9, 10, 11)),
+    *(f"N{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8)),
+    *(f"H{n}" for n in (1, 2, 3, 4, 5, 8, 9)),
+]
 _ROW = re.compile(r"^\| ([A-Z]\d+) \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILINE)
 _TEST = re.compile(r"`(\w+\.py)` ((?:test_\w+,? ?)+)")
 

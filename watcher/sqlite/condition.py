@@ -213,7 +213,7 @@ class _Shape:
         self.number = _NUMBER
         while self.number in columns:
             self.number += "_"
-        self._columns = columns
+        self.columns = columns
         self.reads: frozenset[str] = frozenset()
         number = quote(self.number)
         # The line break ends a comment in the expression. It stands where no aggregate may stand;
@@ -227,7 +227,7 @@ class _Shape:
         """The statement that makes the table."""
         columns = [
             f"{quote(column)} {affinity} COLLATE {_known(collation)}"
-            for column, (affinity, collation) in zip(self._columns, known, strict=True)
+            for column, (affinity, collation) in zip(self.columns, known, strict=True)
         ]
         key = f"{quote(self.number)} INTEGER PRIMARY KEY"
         return f"CREATE TABLE {self.name}({', '.join([key, *columns])}) WITHOUT ROWID"
@@ -238,7 +238,7 @@ class _Shape:
         """The statements that put rows in, and the bindings of each."""
         # Text that is not valid has no form as a Python string; SQLite takes it as bytes.
         special = [n for n, row in enumerate(rows) if any(type(v) is InvalidText for v in row)]
-        marks = ",".join("?" * (len(self._columns) + 1))
+        marks = ",".join("?" * (len(self.columns) + 1))
         odd = frozenset(special)
         plain: Any = ((n, *row) for n, row in enumerate(rows) if n not in odd)
         yield f"INSERT INTO {self.name} VALUES({marks})", plain
@@ -271,7 +271,8 @@ class _Guard:
             self._selects += 1
             return None if self._selects == 1 else "may not hold a query of its own"
         if action == apsw.SQLITE_READ and first == self._shape.name:
-            if second and second != self._shape.number:
+            # A name may be empty, which also stands for no column at all.
+            if second in self._shape.columns:
                 self.reads.add(second)
             return None
         if action == apsw.SQLITE_FUNCTION:
