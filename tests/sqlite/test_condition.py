@@ -146,7 +146,7 @@ COSTLY = {
 @pytest.mark.parametrize("what", COSTLY)
 def test_what_costs_much_ends_soon(what: str) -> None:
     """It is evaluated, or refused, in little more than the time it has, for a thousand rows."""
-    rows = [[1, "a" * 1000, None]] * 1000
+    rows: list[list[Value]] = [[1, "a" * 1000, None]] * 1000
     began = time.monotonic()
     try:
         Condition(COSTLY[what]).matches("items", tuple(DECLARED), DECLARED, rows)
@@ -177,7 +177,7 @@ def test_too_large_a_value_is_said() -> None:
 def test_one_that_takes_long_holds_up_no_other_thread() -> None:
     """SQLite works without the interpreter's lock: another condition is evaluated meanwhile."""
     costly = Condition(" AND ".join(["length(t || hex(t)) > n"] * 60), seconds=1.0)
-    rows = [[1, "a" * 20_000, None]] * 1000
+    rows: list[list[Value]] = [[1, "a" * 20_000, None]] * 1000
 
     def work() -> None:
         with pytest.raises(BadFilter, match="takes too long"):

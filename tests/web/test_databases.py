@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ def serve_all(serve: StartServer) -> Any:
 
 def get(served: Served, path: str) -> httpx.Response:
     return httpx.get(served.url + path, trust_env=False, timeout=20)
+
+
+def is_ok(served: Served, name: str) -> bool:
+    return bool(get(served, f"/db/{name}/health").json()["state"] == "ok")
 
 
 def names(served: Served) -> list[str]:
@@ -66,7 +71,7 @@ def test_each_database_has_all_paths_below_its_name(
     served = serve_all(one, other)
     assert names(served) == ["one.db", "two words.db"]
     for name in ("one.db", "two%20words.db"):
-        wait_for(lambda name=name: get(served, f"/db/{name}/health").json()["state"] == "ok")
+        wait_for(partial(is_ok, served, name))
         for path in ("", "/", "/docs", "/static/page.js", "/tables", "/openapi.json", "/snapshot"):
             found = get(served, f"/db/{name}{path}")
             assert found.status_code in ({200, 404} if path.startswith("/static") else {200}), path

@@ -326,7 +326,8 @@ def test_a_poll_through_a_filter_skips_nothing_of_a_large_commit(tmp_path: Path)
         began = time.monotonic()
         with service.websocket(f"?tables=other&since={quote(position)}") as client:
             messages = receive_until(client, "ready")
-        at, found = position, []
+        at = position
+        found: list[dict[str, Any]] = []
         while not found:
             answer = page(service, since=at, tables="other", wait=0)
             at = answer["position"]
