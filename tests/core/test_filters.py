@@ -182,7 +182,7 @@ class Views:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("seed", "commits"),
-    [*((seed, 25) for seed in range(4))]
+    [*((seed, 20) for seed in range(3))]
     + [pytest.param(seed, 150, marks=pytest.mark.soak) for seed in range(100, 110)],
 )
 def test_a_filtered_view_is_what_a_query_would_give(

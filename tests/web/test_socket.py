@@ -148,7 +148,7 @@ def test_a_change_of_another_program_arrives(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["?since=x", "?snapshot=2", "?tables=nothing", "?where=1", "?since=e:0~0000&since=x"]
+    "query", ["?since=x", "?snapshot=2", "?tables=nothing", "?nothing=1", "?since=e:0~0000&since=x"]
 )
 def test_a_malformed_request_is_told_and_closed_with_4502(service: Service, query: str) -> None:
     with service.websocket(query) as client:
