@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import MakeDatabase
+from tests.conftest import MakeDatabase, Write
 from tests.core.listener import opened
 from tests.core.view import View, asked
 from tests.faults.program import Program, Refused
@@ -204,3 +204,44 @@ def test_a_filtered_view_is_what_a_query_would_give(
 
     views = asyncio.run(run())
     assert views.compared > 4 * commits
+
+
+CASES = {
+    "a row with NULL in its key": (
+        Filter.of(tables=["b"], columns=["n"]),
+        "INSERT INTO b VALUES (NULL, 1, 'x'); UPDATE b SET n = 2",
+    ),
+    "a table of which no column is chosen": (
+        Filter.of(columns=["r"]),
+        "INSERT INTO c VALUES (1, 'x'); UPDATE c SET n = 2",
+    ),
+    "another collation": (
+        Filter.of(tables=["a"], where="t = 'abc'"),
+        f"BEGIN; CREATE TABLE z{OTHER_A}; INSERT INTO z SELECT * FROM a; DROP TABLE a;"
+        "ALTER TABLE z RENAME TO a; COMMIT",
+    ),
+    "a table that leaves by its name": (Filter.of(tables=["c"]), "ALTER TABLE c RENAME TO d"),
+}
+
+
+@pytest.mark.fault("N5")
+@pytest.mark.parametrize("what", CASES)
+def test_a_view_that_was_once_wrong(what: str, database: MakeDatabase, write: Write) -> None:
+    """Faults that were found, each for itself."""
+    wanted, sql = CASES[what]
+    path = database(sql=TABLES + FILL)
+
+    async def run() -> None:
+        async with opened(path) as hub:
+            everything, view = View(hub), View(hub, wanted)
+            position = str(hub.head.position)
+            await everything.reach(position)
+            await view.reach(position)
+            await asyncio.to_thread(write, path, sql)
+            while contents(everything.replica) != contents_of_file(path):
+                await everything.reach_next()
+            assert everything.position is not None
+            await view.reach(everything.position)
+            assert view.held == asked(everything.replica, wanted)
+
+    asyncio.run(run())
