@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import httpx
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.watched import Watch
@@ -63,6 +64,7 @@ def test_the_newest_change_is_on_top(watch: Watch) -> None:
     expect(entries.last.locator("ins")).to_have_text("first")
 
 
+@pytest.mark.fault("H5")
 def test_hostile_values_and_names_are_text(watch: Watch) -> None:
     """Markup in cells, table and column names is shown as text and does nothing."""
     watched = watch()
@@ -84,6 +86,7 @@ def test_hostile_values_and_names_are_text(watch: Watch) -> None:
     expect(page.locator("main img, main script, main b, #feed [onclick]")).to_have_count(0)
 
 
+@pytest.mark.fault("H5")
 def test_text_cannot_rearrange_its_surroundings(watch: Watch) -> None:
     """Overrides of the writing direction are made visible, and each value is isolated."""
     watched = watch()
@@ -148,6 +151,7 @@ def test_a_change_of_type_alone_shows(watch: Watch) -> None:
     expect(page.locator("ins .value").last).to_have_attribute("data-type", "real")
 
 
+@pytest.mark.fault("H5")
 def test_long_values_are_shortened(watch: Watch) -> None:
     """A long text is shown from about where it changed, and in full on demand."""
     before, after = "x" * 5_000 + "old", "x" * 5_000 + "new"
@@ -270,6 +274,7 @@ def leading_number(sentence: str) -> int:
     return int(sentence.split(maxsplit=1)[0].replace(",", ""))
 
 
+@pytest.mark.fault("H5")
 def test_the_policy_forbids_foreign_script(watch: Watch) -> None:
     """Were markup ever to slip through, the Content-Security-Policy would not let it run."""
     watched = watch()

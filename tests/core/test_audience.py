@@ -14,8 +14,9 @@ from tests.conftest import ITEMS, MakeDatabase, Write
 from tests.core.listener import PATIENCE, until
 from tests.core.test_hub import OTHER, run
 from watcher import wire
-from watcher.changes import ColumnSource, SchemaChange, Table
+from watcher.changes import ColumnSource, ResetReason, SchemaChange, Table
 from watcher.errors import HubClosed
+from watcher.history import Head
 from watcher.hub import ALL, Filter, Hub, Message, Subscription
 from watcher.hub.audience import Outlet
 from watcher.hub.filters import Sieve, ViewVoid
@@ -250,8 +251,9 @@ def test_a_view_is_right_after_a_column_took_the_name_of_another(
 
 def test_a_view_is_void_where_held_rows_take_other_values() -> None:
     """A column the condition reads is filled from another one, and no row change says so."""
-    sieve = Sieve(Filter.of(where="value = 'Test'"), dict, lambda _: None)
     table = Table("items", ("id",), ("id", "value"))
+    head = Head("e", 0, b"", 0, (table,), ResetReason.START, "", {})
+    sieve = Sieve(Filter.of(where="value = 'Test'"), lambda: head, lambda _: None)
     before, after = "CREATE TABLE items(id, name, value)", "CREATE TABLE items(id, value)"
     for source, is_void in (("value", False), ("name", True)):
         columns = (ColumnSource("id", "id"), ColumnSource("value", source))

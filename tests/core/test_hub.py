@@ -174,6 +174,7 @@ def test_content_comes_between_reset_and_ready(database: MakeDatabase) -> None:
     run(path, scenario)
 
 
+@pytest.mark.fault("N5")
 def test_what_is_committed_while_the_content_is_sent_is_not_lost(
     database: MakeDatabase, write: Write
 ) -> None:
@@ -326,6 +327,7 @@ def test_positions_outlast_the_hub(database: MakeDatabase, write: Write) -> None
     ],
     ids=["expired", "future", "other epoch"],
 )
+@pytest.mark.fault("N2")
 def test_a_position_there_is_no_way_on_from_is_a_reset(
     database: MakeDatabase, write: Write, since: str, reason: str, snapshot: bool
 ) -> None:
@@ -352,6 +354,7 @@ def test_a_position_there_is_no_way_on_from_is_a_reset(
     run(path, scenario, limits=Limits(changesets=2))
 
 
+@pytest.mark.fault("N2")
 def test_what_cannot_be_understood_is_refused_at_once(database: MakeDatabase) -> None:
     """A malformed position, a table there is not: an error, and no subscription is left behind."""
 
@@ -450,6 +453,7 @@ def test_a_message_is_encoded_once_for_all(database: MakeDatabase, write: Write)
     run(path, scenario)
 
 
+@pytest.mark.fault("N3")
 def test_a_stuck_subscriber_holds_nobody_up_and_costs_nothing(
     database: MakeDatabase, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

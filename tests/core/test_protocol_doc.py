@@ -333,7 +333,7 @@ def test_the_limits_of_a_condition_are_told() -> None:
     assert f"at most {condition.MAX_EXPRESSION:,} characters" in told
     assert condition.MAX_SECONDS == 0.25
     assert "more than a quarter of a second" in told
-    assert f"more than {condition._MAX_MADE // 2**20} MiB" in told
+    assert f"more than {condition._MAX_MADE // 1024} KiB" in told
 
 
 def test_every_metric_is_told() -> None:

@@ -337,7 +337,7 @@ def test_both_processes_killed_at_once_lose_nothing(
         assert client.resets == ["start"]
 
 
-@pytest.mark.fault("P5")
+@pytest.mark.fault("P5", "P10")
 def test_a_second_daemon_on_a_state_directory_says_so_and_ends(
     database: MakeDatabase, state: Path
 ) -> None:

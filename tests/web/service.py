@@ -17,7 +17,6 @@ from starlette.types import ASGIApp
 from websockets.sync.client import ClientConnection, connect
 
 from watcher.hub import Hub
-from watcher.sqlite.exclusion import NOTHING, Exclusion
 from watcher.web import create_app
 from watcher.web.protocol import GuardedHttp, GuardedWebSocket
 
@@ -58,22 +57,17 @@ class Service:
         state: its state directory.
         make_app: makes the application around the hub.
         root: path under which the application is mounted.
-        exclusion: what takes no part.
+        watching: further arguments of the hub.
     """
 
     def __init__(
-        self,
-        database: Path,
-        state: Path,
-        make_app: MakeApp,
-        root: str,
-        exclusion: Exclusion = NOTHING,
+        self, database: Path, state: Path, make_app: MakeApp, root: str, watching: dict[str, Any]
     ) -> None:
         self.database = database
+        self._watching = watching
         self._state = state
         self._make_app = make_app
         self._root = root
-        self._exclusion = exclusion
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self.host = f"127.0.0.1:{self.port}"
@@ -137,7 +131,7 @@ class Service:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        async with Hub(self.database, state=self._state, exclusion=self._exclusion) as hub:
+        async with Hub(self.database, state=self._state, **self._watching) as hub:
             config = uvicorn.Config(
                 self._make_app(hub),
                 http=GuardedHttp,
@@ -159,7 +153,7 @@ def run_service(
     script: str = "",
     make_app: MakeApp | None = None,
     root: str = "",
-    exclusion: Exclusion = NOTHING,
+    watching: dict[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[Service]:
     """Serves a new database until the end of the block.
@@ -169,7 +163,7 @@ def run_service(
         script: SQL to run on the database before.
         make_app: makes the application; by default `create_app` with `options`.
         root: path under which the application is mounted.
-        exclusion: what takes no part.
+        watching: for `Hub`, such as `heartbeat`.
         options: for `create_app`.
     """
     database = make_database(directory / "test.db", script)
@@ -177,7 +171,7 @@ def run_service(
     def default(hub: Hub) -> ASGIApp:
         return create_app(hub, **options)
 
-    service = Service(database, directory / "state", make_app or default, root, exclusion)
+    service = Service(database, directory / "state", make_app or default, root, watching or {})
     service.start()
     try:
         yield service

@@ -21,7 +21,9 @@ def excluding(
     """A service that may write, and a client of it."""
     exclusion = Exclusion.of(tables=tables, exclude=names)
     with (
-        run_service(directory, script=script, exclusion=exclusion, allow_writes=True) as service,
+        run_service(
+            directory, script=script, watching={"exclusion": exclusion}, allow_writes=True
+        ) as service,
         httpx.Client(base_url=service.url, trust_env=False) as http,
     ):
         yield service, http

@@ -69,6 +69,7 @@ TEXTS += ["💡" * 2500, "x" * 10_000, "x\0y", "\u202eabc", "", "e\u0301", "\uff
 
 
 @pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.fault("H1")
 def test_every_text_is_stored_as_sent(service: Service, http: httpx.Client, text: str) -> None:
     encoded = quote(text, safe="").replace(".", "%2E")
     added = http.get(f"/add/{encoded}/{encoded}")
@@ -121,6 +122,7 @@ REFUSED_TARGETS = [
 
 
 @pytest.mark.parametrize(("target", "statuses"), REFUSED_TARGETS)
+@pytest.mark.fault("H3")
 def test_what_cannot_be_taken_exactly_is_refused_and_not_stored(
     service: Service, target: bytes, statuses: set[int]
 ) -> None:
@@ -150,6 +152,7 @@ def test_what_cannot_be_taken_exactly_is_refused_and_not_stored(
         (b'{"name": "%b"}' % (b"x" * 70_000), 413),
     ],
 )
+@pytest.mark.fault("H3")
 def test_bodies_that_cannot_be_taken_are_refused(
     service: Service, http: httpx.Client, body: bytes, status: int
 ) -> None:
@@ -160,6 +163,7 @@ def test_bodies_that_cannot_be_taken_are_refused(
     assert stored(service.database) == before
 
 
+@pytest.mark.fault("H3")
 def test_a_body_of_unannounced_length_is_limited_too(http: httpx.Client) -> None:
     def chunks() -> Iterator[bytes]:
         for _ in range(100):
@@ -275,6 +279,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.fault("H2")
 def test_exactly_the_named_file_is_opened(tmp_path: Path, name: str) -> None:
     path = make_database(tmp_path / name)
     add(path, "found", "x")

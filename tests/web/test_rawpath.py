@@ -47,6 +47,7 @@ def test_a_path_whose_slashes_are_encoded_is_not_mistaken(path: bytes) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"%FF", b"%C3", b"a%ED%A0%80", b"%C0%80", b"\xff"])
+@pytest.mark.fault("H3")
 def test_text_that_is_not_utf8_is_a_bad_request(raw: bytes) -> None:
     with pytest.raises(PathError) as caught:
         decode_text(raw)
@@ -97,6 +98,7 @@ def test_a_canonical_id_is_read(text: str) -> None:
         "--1",
     ],
 )
+@pytest.mark.fault("H3")
 def test_any_other_form_of_an_id_is_refused(text: str) -> None:
     with pytest.raises(PathError) as caught:
         parse_id(text)

@@ -291,6 +291,7 @@ def health(service: Service) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.fault("N3")
 def test_a_client_that_never_reads_is_told_so_and_disturbs_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +309,7 @@ def test_a_client_that_never_reads_is_told_so_and_disturbs_nobody(
         assert [each.reads(too_slow) for each in stalled] == [True] * 3
 
 
+@pytest.mark.fault("N3")
 def test_a_connection_that_stands_still_is_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

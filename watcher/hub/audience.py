@@ -83,6 +83,10 @@ class Audience:
         """
         key = (sieve, outlet.encode)
         group = self._groups.get(key)
+        if group is not None and not group.members:
+            # All of it were sent away in the midst of much; it stands where they do, not here.
+            group.close()
+            group = None
         if group is None:
             group = self._groups[key] = _Group(self._hub, sieve, outlet.encode, standing)
         try:

@@ -103,7 +103,7 @@ class Hub:
         self._directory = (state or default_directory(self.path)).absolute()
         self._subscriptions: set[Subscription] = set()
         self._ring: Ring | None = None
-        self.sieves = Sieves(lambda: self.head.declared, self.value)
+        self.sieves = Sieves(lambda: self.head, self._large)
         self.audience = Audience(self)
         self.meter = Meter()
         limits, hold = limits or Limits(), hold or HoldLimits()
@@ -289,6 +289,14 @@ class Hub:
     def value(self, sha256: str) -> tuple[str, bytes] | None:
         """Reads a value that is sent beside the stream: `text` or `blob`, and its bytes."""
         return None if self._ring is None else self._ring.large(sha256)
+
+    def _large(self, sha256: str) -> tuple[str, bytes] | None:
+        # Asked for in threads, where the connection of the ring is not to be used.
+        history = HistoryReader(self._directory)
+        try:
+            return history.large(sha256)
+        finally:
+            history.close()
 
     def history_size(self) -> Size | None:
         """Tells how much history is kept; blocks, and may be called from any thread."""

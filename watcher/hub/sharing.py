@@ -8,7 +8,7 @@ from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from watcher import wire
-from watcher.history import Declared, Entry
+from watcher.history import Entry, Head
 from watcher.hub.filters import Filter, Sieve
 from watcher.wire import Message
 
@@ -21,16 +21,16 @@ class Sieves:
     """The filters in use, and what they left of recent parts.
 
     Args:
-        declared: as for `Sieve`.
+        head: as for `Sieve`.
         large: as for `Sieve`.
     """
 
     def __init__(
         self,
-        declared: Callable[[], Declared],
+        head: Callable[[], Head],
         large: Callable[[str], tuple[str, bytes] | None],
     ) -> None:
-        self._declared = declared
+        self._head = head
         self._large = large
         # Whoever filters holds its sieve; with the last of them it goes.
         self._sieves: WeakValueDictionary[Filter, Sieve] = WeakValueDictionary()
@@ -45,7 +45,7 @@ class Sieves:
         """
         found = self._sieves.get(wanted)
         if found is None:
-            found = self._sieves[wanted] = Sieve(wanted, self._declared, self._large)
+            found = self._sieves[wanted] = Sieve(wanted, self._head, self._large)
         return found
 
     def left_now(self, sieve: Sieve, entry: Entry) -> Message | None:

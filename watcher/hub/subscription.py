@@ -93,7 +93,7 @@ class Subscription:
             if self._hub.closed:
                 raise HubClosed
             # Taken before looking: what comes while we look wakes us again.
-            wake, in_content = self._hub.wake, self._content is not None
+            wake, in_content, place = self._hub.wake, self._content is not None, self._place
             if not self._greeted:
                 messages = await self._greet()
             elif self._content is not None:
@@ -102,8 +102,10 @@ class Subscription:
                 messages = self._status_news() + await self._follow()
             if messages:
                 return messages
-            if in_content:
-                # An empty table gives no message and is no reason to wait.
+            if in_content or self._place != place:
+                # An empty table gives no message, nor does a stretch of which nothing is wanted;
+                # neither is a reason to wait. The others have their turn in between.
+                await asyncio.sleep(0)
                 continue
             if outlet is not None and self._may_stay():
                 await self._stay(outlet)
@@ -190,13 +192,14 @@ class Subscription:
         if isinstance(found, ResetReason):
             return self._begin_anew(found)
         messages: list[Message] = []
+        was_live = self._ready
         for entry, message in found:
             try:
                 messages += await self._left(entry, message)
             except ViewVoid:
                 return [*messages, *self._begin_anew(ResetReason.START)]
             self._place, self._position = entry.seq, message.position or ""
-        if found:
+        if found and was_live:
             self._seen = found[0][0].time
         # Not only when nothing comes: under steady writes that would be never.
         if not self._ready and (not found or self._is_at(self._hub.head.offset)):

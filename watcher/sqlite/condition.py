@@ -8,6 +8,7 @@ and a clock bounds its time. https://sqlite.org/security.html names these means.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,9 +25,12 @@ MAX_EXPRESSION = 4096
 MAX_SECONDS = 0.25
 """Seconds the rows of one part of a changeset may take."""
 
-_MAX_MADE = 4 * 1024 * 1024
+# Beyond the largest value of a row. A function on long texts is one step, in which no clock is
+# looked at.
+_MAX_MADE = 64 * 1024
+_MAX_LENGTH = 1_000_000_000
 _MOST_SHAPES = 64
-_OPS_BETWEEN_CHECKS = 1000
+_OPS_BETWEEN_CHECKS = 100
 _LIMITS = {
     apsw.SQLITE_LIMIT_SQL_LENGTH: 1_000_000,
     apsw.SQLITE_LIMIT_EXPR_DEPTH: 100,
@@ -34,16 +38,17 @@ _LIMITS = {
     apsw.SQLITE_LIMIT_VDBE_OP: 50_000,
     apsw.SQLITE_LIMIT_FUNCTION_ARG: 32,
     apsw.SQLITE_LIMIT_ATTACHED: 0,
-    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 256,
+    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 100,
     apsw.SQLITE_LIMIT_VARIABLE_NUMBER: 32_766,
     apsw.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
     apsw.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
-# Without effect, and not of great cost for what they are given.
+# Without effect, and of a cost that grows no faster than what they are given; that of `instr` and
+# `replace` does.
 _FUNCTIONS = frozenset(
     """
-    abs char coalesce concat concat_ws glob hex if ifnull iif instr length like likelihood likely
-    lower ltrim max min nullif octet_length quote replace round rtrim sign substr substring trim
+    abs char coalesce concat concat_ws glob hex if ifnull iif length like likelihood likely
+    lower ltrim max min nullif octet_length quote round rtrim sign substr substring trim
     typeof unhex unicode unlikely upper
     date datetime julianday strftime time timediff unixepoch
     -> ->> json_array_length json_extract json_type json_valid
@@ -51,9 +56,12 @@ _FUNCTIONS = frozenset(
     mod pi pow power radians sin sinh sqrt tan tanh trunc
     """.split()  # noqa: SIM905 - words read best as words
 )
+# So does that of these with a second argument.
+_UNARY = ("ltrim", "rtrim", "trim", "unhex")
 _COLLATIONS = frozenset(("BINARY", "NOCASE", "RTRIM"))
-# A name no column has by chance; with it as the key, `rowid` names nothing.
-_NUMBER = "watcher row number"
+# A name no column has by chance and no expression can ask for; with it as the key, `rowid` names
+# nothing.
+_NUMBER = f"watcher row number {secrets.token_hex(8)}"
 
 Declared = Mapping[str, tuple[str, str]]
 """Affinity and collation of the columns of a table, by their names."""
@@ -83,6 +91,8 @@ class Condition:
             self._db.limit(limit, value)
         for setting in (apsw.SQLITE_DBCONFIG_DQS_DML, apsw.SQLITE_DBCONFIG_DQS_DDL):
             self._db.config(setting, 0)
+        for name in _UNARY:
+            self._db.create_scalar_function(name, None, 2)
         self._db.set_progress_handler(self._is_overdue, _OPS_BETWEEN_CHECKS)
 
     def reads(self, table: str, columns: Sequence[str], declared: Declared) -> frozenset[str]:
@@ -129,14 +139,15 @@ class Condition:
                 raise BadFilter("where", _said(error)) from error
             finally:
                 self._deadline = 0.0
+                self._db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_LENGTH)
 
     def _evaluate(self, shape: _Shape, rows: Sequence[Sequence[Value]]) -> list[bool]:
         found = [False] * len(rows)
         try:
             for statement, bindings in shape.inserts(rows):
                 self._db.executemany(statement, bindings)
-            for is_true, *_, number in self._db.execute(shape.select):
-                found[number] = bool(is_true)
+            for (number,) in self._db.execute(shape.select):
+                found[number] = True
         finally:
             # Whatever went wrong, the next rows meet an empty table.
             self._deadline = 0.0
@@ -166,6 +177,8 @@ class Condition:
         guard = _Guard(shape)
         try:
             self._db.execute(shape.definition(known))
+            # What is the same for all rows is worked out even for none.
+            self._db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_MADE)
             self._db.authorizer = guard
             self._deadline = time.monotonic() + self._seconds
             # Compiled, and run over no rows.
@@ -177,6 +190,7 @@ class Condition:
         finally:
             self._db.authorizer = None
             self._deadline = 0.0
+            self._db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_LENGTH)
         shape.reads = frozenset(guard.reads)
         return shape
 
@@ -199,17 +213,21 @@ class _Shape:
         self.number = _NUMBER
         while self.number in columns:
             self.number += "_"
-        self._columns = columns
+        self.columns = columns
         self.reads: frozenset[str] = frozenset()
         number = quote(self.number)
-        # The line break ends a comment in the expression; in this place no LIMIT can follow it.
-        self.select = f"SELECT ({expression}\n) IS TRUE, {number} FROM {name} AS {quote(alias)}"
+        # The line break ends a comment in the expression. It stands where no aggregate may stand;
+        # and what would end the clause early, such as LIMIT, cannot be followed by GROUP BY.
+        self.select = (
+            f"SELECT {number} FROM {name} AS {quote(alias)}"
+            f" WHERE ({expression}\n) IS TRUE GROUP BY {number}"
+        )
 
     def definition(self, known: Iterable[tuple[str, str]]) -> str:
         """The statement that makes the table."""
         columns = [
             f"{quote(column)} {affinity} COLLATE {_known(collation)}"
-            for column, (affinity, collation) in zip(self._columns, known, strict=True)
+            for column, (affinity, collation) in zip(self.columns, known, strict=True)
         ]
         key = f"{quote(self.number)} INTEGER PRIMARY KEY"
         return f"CREATE TABLE {self.name}({', '.join([key, *columns])}) WITHOUT ROWID"
@@ -220,7 +238,7 @@ class _Shape:
         """The statements that put rows in, and the bindings of each."""
         # Text that is not valid has no form as a Python string; SQLite takes it as bytes.
         special = [n for n, row in enumerate(rows) if any(type(v) is InvalidText for v in row)]
-        marks = ",".join("?" * (len(self._columns) + 1))
+        marks = ",".join("?" * (len(self.columns) + 1))
         odd = frozenset(special)
         plain: Any = ((n, *row) for n, row in enumerate(rows) if n not in odd)
         yield f"INSERT INTO {self.name} VALUES({marks})", plain
@@ -253,7 +271,8 @@ class _Guard:
             self._selects += 1
             return None if self._selects == 1 else "may not hold a query of its own"
         if action == apsw.SQLITE_READ and first == self._shape.name:
-            if second and second != self._shape.number:
+            # A name may be empty, which also stands for no column at all.
+            if second in self._shape.columns:
                 self.reads.add(second)
             return None
         if action == apsw.SQLITE_FUNCTION:

@@ -190,7 +190,13 @@ def _is_answer(messages: list[Message]) -> bool:
 
 
 def _has_position(messages: list[Message]) -> bool:
-    return any(message.position is not None for message in messages)
+    return any(_reached(message) is not None for message in messages)
+
+
+def _reached(message: Message) -> str | None:
+    """The position of which a message says that the client has all up to there."""
+    # That of `hello` is the head of the history, which may lie far ahead.
+    return None if message.type == "hello" else message.position
 
 
 def _page(messages: list[Message], limit: int, since: str | None) -> Response:
@@ -202,7 +208,7 @@ def _page(messages: list[Message], limit: int, since: str | None) -> Response:
         limit -= message.type == "changes"
         if limit < 0:
             break
-        position = message.position or position
+        position = _reached(message) or position
         if is_begin or message.type not in {"hello", "ready", "heartbeat"}:
             kept.append(message.data)
     if position is None:
