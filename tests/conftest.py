@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests import system
+from tests.oracle.tally import report
 from tests.served import Served
 
 ITEMS = """
@@ -39,6 +40,31 @@ _CHROMIUM_ARGUMENTS = (
 expect.set_options(timeout=15_000)
 
 Write = Callable[[Path, str], None]
+
+# What the oracle's machine has gone through in the processes that share the tests, line by line.
+_tallies: list[str] = []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hands the tally over to the process that prints it; without others that is this one."""
+    tally = list(report())
+    output = getattr(session.config, "workeroutput", None)
+    if output is None:
+        _tallies.extend(tally)
+    else:
+        output["tally"] = tally
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes over the tally of another process."""
+    _tallies.extend(getattr(node, "workeroutput", {}).get("tally", ()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the tally at the end of a run."""
+    for line in _tallies:
+        terminalreporter.write_line(f"oracle: {line}")
 
 
 class MakeDatabase(Protocol):

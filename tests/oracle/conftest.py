@@ -1,4 +1,4 @@
-"""What the tests of the machine share; says at the end of a run what it has gone through."""
+"""What the tests of the machine share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import ExitStack
 import pytest
 
 from tests.oracle.machine import Bench, Machine
-from tests.oracle.tally import report
 
 
 @pytest.fixture
@@ -17,9 +16,3 @@ def bench() -> Iterator[Bench]:
     with ExitStack() as stack:
         Machine.bench = Bench(stack)
         yield Machine.bench
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Adds the lines of the tally."""
-    for line in report():
-        terminalreporter.write_line(f"oracle: {line}")
