@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -192,6 +193,30 @@ def test_a_token_travels_as_a_subprotocol(
     assert state["code"] == 4502
     text = base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
     assert offered == [f"watcher, watcher.token.{text}"]
+
+
+def test_a_page_elsewhere_follows_with_a_token(
+    page: Page, database: MakeDatabase, serve: StartServer, write: Write
+) -> None:
+    """Its origin is named to the server, and it imports the client and shows the token."""
+    path = database(mode="wal", sql="CREATE TABLE items(id INTEGER PRIMARY KEY, name);")
+    elsewhere, token = "http://127.0.0.1:9", "a-token-of-the-test-0123"
+    served = serve(path, "--token", token, "--allow-origin", elsewhere)
+    options = f"{{ token: '{token}', snapshot: true, tables: ['items'] }}"
+    html = FOLLOWING.replace("...OPTIONS", f"...{options}")
+    html = html.replace("./static/client.js", f"{served.url}/static/client.js")
+    page.route(
+        f"{elsewhere}/own.html", lambda route: route.fulfill(body=html, content_type="text/html")
+    )
+    page.goto(f"{elsewhere}/own.html")
+    expect(page).to_have_title("ready")
+    write(path, "INSERT INTO items VALUES (1, zeroblob(300000)), (2, 'far');")
+    expect(page.locator("#told > li")).to_have_count(4)
+    assert told(page)[-1] == "insert 2 far"
+    value = "connection.value({ $large: %s }).then((bytes) => bytes.length)"
+    digest = hashlib.sha256(bytes(300_000)).hexdigest()
+    large = f"{{ type: 'blob', bytes: 300000, sha256: '{digest}' }}"
+    assert page.evaluate(value % large) == 300_000
 
 
 def test_the_example_shows_the_rows(

@@ -514,7 +514,8 @@ def test_the_token_and_the_cookie_open_every_transport(
         "/tables",
         "/openapi.json",
         "/docs",
-        "/static/page.js",
+        "/db/test.db/tables",
+        "/staticfiles",
         "/add/a/b",
         "/ws",
         "/nothing",
@@ -523,7 +524,7 @@ def test_the_token_and_the_cookie_open_every_transport(
         "//login",
     ],
 )
-def test_nothing_is_served_without_the_token(visitor: httpx.Client, path: str) -> None:
+def test_nothing_but_files_is_served_without_the_token(visitor: httpx.Client, path: str) -> None:
     answer = visitor.get(path)
     assert answer.status_code == 401
     assert "token" in answer.json()["detail"]
@@ -592,3 +593,14 @@ def test_another_site_cannot_sign_a_visitor_in(visitor: httpx.Client) -> None:
 
 def test_without_a_token_there_is_no_sign_in_page(http: httpx.Client) -> None:
     assert http.get("/login").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/static/../health", "/static/%2e%2e/health", "/static//health"])
+def test_files_that_are_open_lead_nowhere_else(visitor: httpx.Client, path: str) -> None:
+    assert visitor.get("/static/client.js").status_code == 200
+    with socket.create_connection((visitor.base_url.host, visitor.base_url.port or 80)) as raw:
+        host = f"{visitor.base_url.host}:{visitor.base_url.port}"
+        raw.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"position" not in answer

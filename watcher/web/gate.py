@@ -38,7 +38,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point, for HTTP and WebSocket."""
         shown = self._shown(scope)
-        if shown or (scope["type"] == "http" and is_sign_in(route_path(scope))):
+        if shown or (scope["type"] == "http" and _is_open(route_path(scope))):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             if await self._identifies(shown, scope, receive, send):
@@ -88,6 +88,12 @@ class Gate:
             return True
         self._wrong.count()
         return False
+
+
+def _is_open(path: str) -> bool:
+    # The files of the page are the same everywhere, and a page elsewhere that imports the client
+    # cannot show a token with it.
+    return is_sign_in(path) or path.startswith("/static/")
 
 
 def _too_many(wait: int) -> Refusal:
