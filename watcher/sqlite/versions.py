@@ -16,6 +16,11 @@ from watcher.sqlite.shadow import Pending
 
 # The last byte of the text encoding in the database header.
 _ENCODING = 59
+# No value that is stored is larger than its file, nor more than this many times as large in another
+# encoding or in hexadecimal; a generated column may ask for any size.
+_LARGEST_RATIO = 4
+_LARGEST_ANYWAY = 64 * 1024 * 1024
+_LARGEST = 2**31 - 1
 _URI = apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 
 
@@ -75,6 +80,7 @@ class Versions:
         self, names: tuple[str, ...], encoding: int
     ) -> Iterator[tuple[apsw.Connection, RowReader]]:
         db, rows = self._connection(names, encoding)
+        db.limit(apsw.SQLITE_LIMIT_LENGTH, self._largest())
         db.execute("BEGIN")
         try:
             yield db, rows
@@ -83,6 +89,13 @@ class Versions:
             # A statement that was left in the middle would go on reading what it has cached.
             if any(db.txn_state(name) != apsw.SQLITE_TXN_NONE for name in names):
                 self.reopen()
+
+    def _largest(self) -> int:
+        """Bytes a value may have that SQLite makes of a row."""
+        pending = self._pending
+        before = pending.page_size_before * pending.page_count_before
+        after = pending.page_size * pending.page_count
+        return min(_LARGEST, max(_LARGEST_ANYWAY, _LARGEST_RATIO * max(before, after)))
 
     def _connection(
         self, names: tuple[str, ...], encoding: int
