@@ -119,6 +119,7 @@ class Watch:
         self._limits = limits
         self._hold = hold
         self._subscription: Subscription | None = None
+        self._step: asyncio.Future[list[wire.Message]] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._remove_state: weakref.finalize[..., Any] | None = None
         self._closed = False
@@ -161,12 +162,24 @@ class Watch:
         assert subscription is not None
         while not self._due:
             try:
-                messages = await subscription.next()
+                messages = await self._messages(subscription)
             except HubClosed:
                 raise StopAsyncIteration from None
             assert hub is not None
             self._take(messages, hub)
         return self._due.popleft()
+
+    async def _messages(self, subscription: Subscription) -> list[wire.Message]:
+        # Who gives up waiting, after a time-out for example, finds them when it asks again.
+        if self._step is None:
+            self._step = asyncio.ensure_future(subscription.next())
+            self._step.add_done_callback(_retrieve)
+        step = self._step
+        try:
+            return await asyncio.shield(step)
+        finally:
+            if step.done():
+                self._step = None
 
     def _take(self, messages: list[wire.Message], hub: Hub) -> None:
         for message in messages:
@@ -258,6 +271,12 @@ async def _close(hub: Hub, remove_state: Callable[[], object] | None) -> None:
             stack.callback(remove_state)
         stack.callback(_open.pop, hub, None)
         await hub.aclose()
+
+
+def _retrieve(step: asyncio.Future[list[wire.Message]]) -> None:
+    # Nobody may be waiting any more for it to say that the hub is closed.
+    if not step.cancelled():
+        step.exception()
 
 
 def _whole(changeset: ChangeSet, hub: Hub) -> ChangeSet:

@@ -155,6 +155,8 @@ def test_a_missing_database_is_told(watch: Watch) -> None:
 def _advance_until_told(watched: Watched, reader: int) -> None:
     """Lets the reader go on for moments, until the page shows how far it is."""
     told = re.compile(r"First copy \d+ %")
+    # It must be connected again before the copy is done.
+    expect(watched.page.locator("#connection")).to_have_text(re.compile("Starting|First copy"))
     for _ in range(100):
         with suppress(AssertionError):
             expect(watched.page.locator("#connection")).to_have_text(told, timeout=200)

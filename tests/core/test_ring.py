@@ -211,3 +211,15 @@ def test_more_at_once_than_the_history_keeps(history: HistoryWriter, ring: Ring)
     commit(history)
     assert ring.refresh()
     assert offsets(ring, sequence(700, None)) == [701]
+
+
+def test_the_disk_is_not_read_beyond_the_head(history: HistoryWriter, tmp_path: Path) -> None:
+    """Who reads from disk would else stand ahead of those who are written to together."""
+    for _ in range(2):
+        commit(history)
+    with closing(Ring(tmp_path)) as ring:
+        commit(history)
+        assert ring.head.offset == 2
+        assert offsets(ring, sequence(0, None)) == [1, 2]
+        ring.refresh()
+        assert offsets(ring, sequence(0, None)) == [1, 2, 3]

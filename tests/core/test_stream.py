@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,28 @@ def test_plain_iteration_starts_by_itself(database: MakeDatabase, write: Write) 
         assert has_ended(pid)
         await stream.aclose()
         assert [changeset async for changeset in stream] == []
+
+    run(scenario)
+
+
+def test_who_gives_up_waiting_finds_all_when_it_asks_again(
+    database: MakeDatabase, write: Write
+) -> None:
+    """A filter that asks SQLite takes its time, in which a time-out may come."""
+    path = database(mode="wal")
+
+    async def scenario() -> None:
+        values: list[Any] = []
+        async with watch(path, where="id > 0") as stream:
+            updates = (f"UPDATE items SET value='{n}' WHERE id=1;" for n in range(40))
+            await asyncio.to_thread(write, path, "".join(updates))
+            while len(values) < 40:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.0005):
+                        changeset = await anext(stream)
+                    rows = [c.after for c in changeset.changes if isinstance(c, Change)]
+                    values += [row["value"] for row in rows if row is not None]
+        assert values == [str(n) for n in range(40)]
 
     run(scenario)
 

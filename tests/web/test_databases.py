@@ -72,7 +72,9 @@ def test_each_database_has_all_paths_below_its_name(
     assert names(served) == ["one.db", "two words.db"]
     for name in ("one.db", "two%20words.db"):
         wait_for(partial(is_ok, served, name))
-        for path in ("", "/", "/docs", "/static/page.js", "/tables", "/openapi.json", "/snapshot"):
+        bare = get(served, f"/db/{name}")
+        assert (bare.status_code, bare.headers["location"]) == (307, f"/db/{name}/")
+        for path in ("/", "/docs", "/static/page.js", "/tables", "/openapi.json", "/snapshot"):
             found = get(served, f"/db/{name}{path}")
             assert found.status_code in ({200, 404} if path.startswith("/static") else {200}), path
     before = get(served, "/db/one.db/health").json()["position"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import glob
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from watcher.sinks.stdout import printable
 
 _LOOK_SECONDS = 2.0
 _MAGIC = b"SQLite format 3\0"
+_BESIDE = ("-wal", "-shm", "-journal")
+
+_Identity = tuple[Path, int, int, int]
 
 Open = Callable[[str, Path], Hub]
 """Makes the hub of a database from its name here and its path."""
@@ -50,7 +54,12 @@ def named(arguments: Iterable[str]) -> dict[str, Path]:
 
 def _name_and_path(argument: str) -> tuple[str, Path]:
     before, separator, after = argument.partition("=")
-    if separator and before and "/" not in before and not Path(argument).exists():
+    if (
+        separator
+        and before not in {"", ".", ".."}
+        and "/" not in before
+        and not Path(argument).exists()
+    ):
         return before, Path(after)
     path = Path(argument)
     return _shown(path), path
@@ -72,7 +81,8 @@ class Fleet:
         self._open = open_hub
         self._stack = stack
         self._hubs: dict[str, Hub] = {}
-        self._refused: set[Path] = set()
+        # Files that are watched or cannot be, as they were when that was found.
+        self._known: set[_Identity] = set()
 
     @property
     def hubs(self) -> Mapping[str, Hub]:
@@ -88,37 +98,78 @@ class Fleet:
         for name, path in databases.items():
             self._hubs[name] = await self._stack.enter_async_context(self._open(name, path))
 
-    async def look(self, patterns: Iterable[str]) -> None:
+    async def look(self, patterns: Sequence[str]) -> None:
         """Begins to watch what has come to match; what cannot be watched is said once."""
-        for path in _matching(patterns):
-            if _shown(path) in self._hubs or path in self._refused:
-                continue
-            try:
-                await self.add({_shown(path): path})
-            except WatchError as error:
-                self._refused.add(path)
-                print(f"not watched: {printable(str(error))}", file=sys.stderr)
+        for path in await asyncio.to_thread(_matching, patterns):
+            if self._is_new(path) and await asyncio.to_thread(_is_database, path):
+                await self._add_matching(path)
 
-    async def keep_looking(self, patterns: Iterable[str]) -> None:
+    def _is_new(self, path: Path) -> bool:
+        # A file that is watched is not even opened: to close it again would drop the locks of
+        # the connections on which this process writes to it.
+        resolved = path.resolve()
+        if any(resolved == hub.path for hub in self._hubs.values()):
+            return False
+        if any(resolved.is_relative_to(hub.state_directory) for hub in self._hubs.values()):
+            return False
+        watched = {_file(hub.path) for hub in self._hubs.values()}
+        identity = _identity(path)
+        return identity is not None and identity not in self._known and _file(path) not in watched
+
+    async def _add_matching(self, path: Path) -> None:
+        name, identity = _shown(path), _identity(path)
+        try:
+            if name in self._hubs:
+                sentence = f"{path}: another database is called {name} already; use NAME=PATH"
+                raise Refusal(USAGE, sentence)
+            await self.add({name: path})
+        except (WatchError, Refusal) as error:
+            if identity is not None:
+                self._known.add(identity)
+            said = error.sentence if isinstance(error, Refusal) else str(error)
+            print(f"not watched: {printable(said)}", file=sys.stderr)
+
+    async def keep_looking(self, patterns: Sequence[str]) -> None:
         """Does so until it is cancelled."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            await self.look(patterns)
+            try:
+                await self.look(patterns)
+            except OSError as error:
+                print(f"cannot look for databases: {printable(str(error))}", file=sys.stderr)
 
 
-def _matching(patterns: Iterable[str]) -> Iterator[Path]:
-    for pattern in patterns:
-        # Path.glob takes no absolute pattern.
-        for text in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - as said above
-            path = Path(text)
-            if _is_database(path):
-                yield path
+def _matching(patterns: Iterable[str]) -> list[Path]:
+    # Path.glob takes no absolute pattern.
+    found = [text for pattern in patterns for text in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - as said above
+    return [Path(text) for text in sorted(found) if not text.endswith(_BESIDE)]
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _identity(path: Path) -> _Identity | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (path, found.st_dev, found.st_ino, found.st_mtime_ns) if path.is_file() else None
 
 
 def _is_database(path: Path) -> bool:
-    # Logs and journals match many a pattern too.
+    # Other files match many a pattern too; a pipe in the place of one must not be waited for.
     try:
-        with path.open("rb") as file:
-            return path.is_file() and file.read(len(_MAGIC)) == _MAGIC
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        return os.read(descriptor, len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

@@ -9,6 +9,7 @@ and comes again when it has caught up; so nobody holds up another.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +23,8 @@ from watcher.wire import Message
 
 if TYPE_CHECKING:
     from watcher.hub.hub import Hub
+
+_log = logging.getLogger(__name__)
 
 _FRAME_BYTES = 256 * 1024
 _FRAMES_AT_ONCE = 4
@@ -89,6 +92,7 @@ class Audience:
             group = None
         if group is None:
             group = self._groups[key] = _Group(self._hub, sieve, outlet.encode, standing)
+        assert (group.standing.epoch, group.standing.place) == (standing.epoch, standing.place)
         try:
             return await group.stay(outlet)
         finally:
@@ -99,7 +103,12 @@ class Audience:
     def publish(self) -> None:
         """Writes what is new."""
         for group in list(self._groups.values()):
-            group.publish()
+            try:
+                group.publish()
+            except Exception:  # noqa: BLE001 - logged, and met again where it belongs
+                # Each member meets it in its own task, and nobody else does.
+                _log.exception("the members of a group go on one by one")
+                group.dismiss()
 
     def dismiss(self) -> None:
         """Sends everyone back to its own cursor, because there is news of another kind."""
@@ -114,7 +123,7 @@ class _Group:
         self._hub = hub
         self._sieve = sieve
         self._encode = encode
-        self._standing = standing
+        self.standing = standing
         self.members: dict[Outlet, asyncio.Future[Standing]] = {}
         self._loop = asyncio.get_running_loop()
         self._written = self._loop.time()
@@ -130,7 +139,7 @@ class _Group:
 
     def publish(self) -> None:
         for _ in range(_FRAMES_AT_ONCE):
-            standing = self._standing
+            standing = self.standing
             found = self._hub.after(standing.epoch, standing.place, max_bytes=_FRAME_BYTES)
             if isinstance(found, ResetReason):
                 break
@@ -142,7 +151,7 @@ class _Group:
                 break
             self._write(messages)
             newest, message = found[-1]
-            self._standing = Standing(standing.epoch, newest.seq, message.position or "")
+            self.standing = Standing(standing.epoch, newest.seq, message.position or "")
             self._hub.meter.delivered(found[0][0].time, len(self.members))
         # What else there is each of them finds out, or reads, for itself.
         self.dismiss()
@@ -166,7 +175,7 @@ class _Group:
         # At once no member any more: until its task runs nothing may be written past it.
         future = self.members.pop(outlet)
         if not future.done():
-            future.set_result(self._standing)
+            future.set_result(self.standing)
 
     def dismiss(self) -> None:
         for outlet in list(self.members):
@@ -175,7 +184,7 @@ class _Group:
     def _beat(self) -> None:
         silence = self._loop.time() - self._written
         if silence >= self._hub.heartbeat:
-            self._write([wire.heartbeat_message(self._standing.position)])
+            self._write([wire.heartbeat_message(self.standing.position)])
             silence = 0.0
         self._heartbeat = self._loop.call_later(self._hub.heartbeat - silence, self._beat)
 

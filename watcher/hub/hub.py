@@ -101,6 +101,7 @@ class Hub:
         self.wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._behind_since: float | None = None
         self._directory = (state or default_directory(self.path)).absolute()
+        self.state_directory = self._directory.resolve()
         self._subscriptions: set[Subscription] = set()
         self._ring: Ring | None = None
         self.sieves = Sieves(lambda: self.head, self._large)

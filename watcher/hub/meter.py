@@ -15,6 +15,12 @@ BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0,
 """Upper bounds of the delivery latencies that are told apart, in seconds."""
 
 
+OTHER_TABLES = "(other tables)"
+"""What all tables are counted as that come when there are too many."""
+
+_MOST_LABELS = 3000
+
+
 class Meter:
     """What has happened since the start."""
 
@@ -49,7 +55,10 @@ class Meter:
     def took(self, entry: Entry) -> None:
         """Counts a part that has come into the history."""
         self.changesets += entry.last
-        self.changes.update(wire.count_changes(entry.tail))
+        for (table, op), count in wire.count_changes(entry.tail).items():
+            known = (table, op) in self.changes or len(self.changes) < _MOST_LABELS
+            # A program may make and drop tables without end.
+            self.changes[(table if known else OTHER_TABLES), op] += count
 
     def delivered(self, seen: float, clients: int = 1) -> None:
         """Counts messages that were written to sockets.

@@ -100,9 +100,11 @@ class Ring:
         found = self._from_disk(epoch, place, max_bytes)
         if found is None:
             return ResetReason.POSITION_EXPIRED
-        if until is None or not found or found[-1][0].seq <= until:
+        # The disk may hold more than the head that everybody else knows of.
+        last = self._end if until is None else min(until, self._end)
+        if not found or found[-1][0].seq <= last:
             return found
-        return [(entry, message) for entry, message in found if entry.seq <= until]
+        return [(entry, message) for entry, message in found if entry.seq <= last]
 
     def _from_disk(
         self, epoch: str, place: int, max_bytes: int

@@ -60,6 +60,10 @@ class Subscription:
         self._content: _Content | None = None
         # When the oldest commit was seen of what was handed out last, None where it was no news.
         self._seen: float | None = None
+        # When messages were asked for.
+        self._asked = 0.0
+        # The position up to which nothing was wanted of what came after the last message.
+        self.reached: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -89,22 +93,22 @@ class Subscription:
         """
         # Who has much to catch up with, and room for it, would else never let others have a turn.
         await asyncio.sleep(0)
+        self._asked = asyncio.get_running_loop().time()
         while True:
             if self._hub.closed:
                 raise HubClosed
             # Taken before looking: what comes while we look wakes us again.
-            wake, in_content, place = self._hub.wake, self._content is not None, self._place
-            if not self._greeted:
-                messages = await self._greet()
-            elif self._content is not None:
-                messages = self._status_news() + await self._content_step(self._content)
-            else:
-                messages = self._status_news() + await self._follow()
+            wake, place = self._hub.wake, self._place
+            in_content = self._content is not None and bool(self._hub.head.epoch)
+            messages = await self._due()
             if messages:
                 return messages
             if in_content or self._place != place:
                 # An empty table gives no message, nor does a stretch of which nothing is wanted;
                 # neither is a reason to wait. The others have their turn in between.
+                self.reached = self._position
+                if self._is_silent_for_long():
+                    return [wire.heartbeat_message(self._position)]
                 await asyncio.sleep(0)
                 continue
             if outlet is not None and self._may_stay():
@@ -112,9 +116,29 @@ class Subscription:
             elif not await self._hub.woken(wake) and self._ready:
                 return [wire.heartbeat_message(self._position)]
 
+    async def _due(self) -> list[Message]:
+        """What there is to say at this moment."""
+        if not self._greeted:
+            return await self._greet()
+        if not self._hub.head.epoch:
+            # The next reader is starting; until it has, nothing says what there is.
+            return self._status_news()
+        if self._content is not None:
+            return self._status_news() + await self._content_step(self._content)
+        return self._status_news() + await self._follow()
+
+    def _is_silent_for_long(self) -> bool:
+        """Whether a long stretch of which nothing is wanted calls for a sign of life."""
+        now = asyncio.get_running_loop().time()
+        is_long = now - self._asked > self._hub.heartbeat
+        return is_long and self._content is None and bool(self._position)
+
     def _may_stay(self) -> bool:
         hub, is_costly = self._hub, self._sieve is not None and self._sieve.is_costly
-        is_at_head = self._epoch == hub.head.epoch and self._is_at(hub.head.offset)
+        # Exactly there: a place that was read from disk can be ahead of what the hub knows.
+        is_at_head = self._epoch == hub.head.epoch and self._place == sequence(
+            hub.head.offset, None
+        )
         is_told = self._told_status == hub.status_number
         return self._ready and is_at_head and is_told and not is_costly and not hub.closed
 

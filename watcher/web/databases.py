@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from urllib.parse import quote
 
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from watcher.hub import Hub
@@ -42,6 +44,11 @@ class Databases:
         if app is None:
             await refuse(Refusal(404, unknown_database(name, self._hubs)), scope, receive, send)
             return
+        if scope["type"] == "http" and path == PREFIX + name:
+            # Of the page the files are beside it.
+            where = quote(scope.get("root_path", "") + path) + "/"
+            await RedirectResponse(where, 307)(scope, receive, send)
+            return
         await app(_mounted(scope, PREFIX + name), receive, send)
 
     def _app(self, name: str) -> ASGIApp | None:
@@ -61,7 +68,4 @@ def unknown_database(name: str, known: Mapping[str, Hub]) -> str:
 
 
 def _mounted(scope: Scope, prefix: str) -> Scope:
-    root_path = scope.get("root_path", "") + prefix
-    path = scope["path"]
-    # A bare `/db/name` is the page of it.
-    return {**scope, "root_path": root_path, "path": path if path != root_path else path + "/"}
+    return {**scope, "root_path": scope.get("root_path", "") + prefix}

@@ -121,7 +121,7 @@ def stream_routes(hub: Hub, *, send_timeout: float) -> APIRouter:
         limit = int(_number(request, "limit", _LIMIT, 1, MAX_LIMIT))
         with hub.meter.connected("poll"), subscribe(request, _POLL) as subscription:
             messages = await _poll(subscription, 0.0 if since is None else wait)
-        return _page(messages, limit, since)
+        return _page(messages, limit, since, subscription.reached)
 
     @router.get(
         "/snapshot",
@@ -199,9 +199,9 @@ def _reached(message: Message) -> str | None:
     return None if message.type == "hello" else message.position
 
 
-def _page(messages: list[Message], limit: int, since: str | None) -> Response:
+def _page(messages: list[Message], limit: int, since: str | None, reached: str | None) -> Response:
     """Makes the answer; who goes on from a position is not greeted each time."""
-    position = since
+    position: str | None = None
     is_begin = since is None or any(message.type == "reset" for message in messages)
     kept: list[bytes] = []
     for message in messages:
@@ -211,6 +211,8 @@ def _page(messages: list[Message], limit: int, since: str | None) -> Response:
         position = _reached(message) or position
         if is_begin or message.type not in {"hello", "ready", "heartbeat"}:
             kept.append(message.data)
+    # A stretch of which nothing was wanted is behind it too.
+    position = position or reached or since
     if position is None:
         raise ReaderStopped("the first copy is not complete")
     body = b'{"messages":[%b],"position":"%b"}' % (b",".join(kept), position.encode())
