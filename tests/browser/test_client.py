@@ -119,6 +119,10 @@ def test_a_position_is_used_only_with_its_filter(
     first = take_up(None, tables=["items"], ops=["insert", "delete"])
     assert first["told"] == []
     write(path, INSERT.format(8))
+    page.wait_for_function(
+        "(old) => fetch('./health').then((r) => r.json()).then((h) => h.position !== old)",
+        arg=first["resume"]["position"],
+    )
     again = take_up(first["resume"], tables=["items"], ops=["delete", "insert"])
     assert again["told"] == [8]
     assert take_up(first["resume"], tables=["items"])["told"] == ["start"]
