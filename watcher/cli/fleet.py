@@ -19,7 +19,7 @@ _LOOK_SECONDS = 2.0
 _MAGIC = b"SQLite format 3\0"
 _BESIDE = ("-wal", "-shm", "-journal")
 
-_Identity = tuple[Path, int, int, int]
+_Identity = tuple[int, int, int]
 
 Open = Callable[[str, Path], Hub]
 """Makes the hub of a database from its name here and its path."""
@@ -81,8 +81,8 @@ class Fleet:
         self._open = open_hub
         self._stack = stack
         self._hubs: dict[str, Hub] = {}
-        # Files that are watched or cannot be, as they were when that was found.
-        self._known: set[_Identity] = set()
+        # Files that cannot be watched, as they were when that was found.
+        self._known: set[tuple[Path, int, int, int]] = set()
 
     @property
     def hubs(self) -> Mapping[str, Hub]:
@@ -112,22 +112,24 @@ class Fleet:
             return False
         if any(resolved.is_relative_to(hub.state_directory) for hub in self._hubs.values()):
             return False
-        watched = {_file(hub.path) for hub in self._hubs.values()}
+        # Another name of a watched file, or one of which it was said that it cannot be watched?
+        watched = {_identity(hub.path)[:2] for hub in self._hubs.values()}
         identity = _identity(path)
-        return identity is not None and identity not in self._known and _file(path) not in watched
+        is_known = (path, *identity) in self._known or identity[:2] in watched
+        return path.is_file() and not is_known
 
     async def _add_matching(self, path: Path) -> None:
-        name, identity = _shown(path), _identity(path)
-        try:
-            if name in self._hubs:
-                sentence = f"{path}: another database is called {name} already; use NAME=PATH"
-                raise Refusal(USAGE, sentence)
-            await self.add({name: path})
-        except (WatchError, Refusal) as error:
-            if identity is not None:
-                self._known.add(identity)
-            said = error.sentence if isinstance(error, Refusal) else str(error)
-            print(f"not watched: {printable(said)}", file=sys.stderr)
+        name, known = _shown(path), (path, *_identity(path))
+        if name in self._hubs:
+            why = f"{path}: another database is called {name} already; use NAME=PATH"
+        else:
+            try:
+                await self.add({name: path})
+                return
+            except WatchError as error:
+                why = str(error)
+        self._known.add(known)
+        print(f"not watched: {printable(why)}", file=sys.stderr)
 
     async def keep_looking(self, patterns: Sequence[str]) -> None:
         """Does so until it is cancelled."""
@@ -145,20 +147,13 @@ def _matching(patterns: Iterable[str]) -> list[Path]:
     return [Path(text) for text in sorted(found) if not text.endswith(_BESIDE)]
 
 
-def _file(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> _Identity:
+    """Which file it is, and when it was written; of one that is not there nothing but zeros."""
     try:
         found = path.stat()
     except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _identity(path: Path) -> _Identity | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (path, found.st_dev, found.st_ino, found.st_mtime_ns) if path.is_file() else None
+        return 0, 0, 0
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _is_database(path: Path) -> bool:

@@ -35,7 +35,7 @@ class Sieves:
         # Whoever filters holds its sieve; with the last of them it goes.
         self._sieves: WeakValueDictionary[Filter, Sieve] = WeakValueDictionary()
         self._left: OrderedDict[_Key, Message | None] = OrderedDict()
-        self._under_way: dict[_Key, asyncio.Task[bytes | None]] = {}
+        self._under_way: dict[_Key, asyncio.Task[Message | None]] = {}
 
     def sieve(self, wanted: Filter) -> Sieve:
         """The sieve of a filter, shared by all who ask for it.
@@ -57,7 +57,7 @@ class Sieves:
         """
         key = _key(sieve, entry)
         if key not in self._left:
-            self._keep(key, entry, sieve.sift(entry.tail))
+            self._keep(key, _message(sieve.sift(entry.tail), entry))
         return self._left[key]
 
     async def left(self, sieve: Sieve, entry: Entry) -> Message | None:
@@ -73,27 +73,30 @@ class Sieves:
         if key not in self._left:
             task = self._under_way.get(key)
             if task is None:
-                task = asyncio.create_task(asyncio.to_thread(sieve.sift, entry.tail))
+                task = asyncio.create_task(_sifted(sieve, entry))
                 self._under_way[key] = task
-                task.add_done_callback(lambda done: self._finish(key, entry, done))
+                task.add_done_callback(lambda done: self._finish(key, done))
             # Whoever goes away while it runs does not take it from the others.
-            left = await asyncio.shield(task)
-            return _message(left, entry)
+            return await asyncio.shield(task)
         return self._left[key]
 
-    def _finish(self, key: _Key, entry: Entry, task: asyncio.Task[bytes | None]) -> None:
+    def _finish(self, key: _Key, task: asyncio.Task[Message | None]) -> None:
         del self._under_way[key]
         if not task.cancelled() and task.exception() is None:
-            self._keep(key, entry, task.result())
+            self._keep(key, task.result())
 
-    def _keep(self, key: _Key, entry: Entry, tail: bytes | None) -> None:
-        self._left[key] = _message(tail, entry)
+    def _keep(self, key: _Key, left: Message | None) -> None:
+        self._left[key] = left
         if len(self._left) > _KEPT:
             self._left.popitem(last=False)
 
 
 def _key(sieve: Sieve, entry: Entry) -> _Key:
     return entry.position.epoch, entry.seq, sieve.filter
+
+
+async def _sifted(sieve: Sieve, entry: Entry) -> Message | None:
+    return _message(await asyncio.to_thread(sieve.sift, entry.tail), entry)
 
 
 def _message(tail: bytes | None, entry: Entry) -> Message | None:

@@ -9,11 +9,11 @@ HTTP does not cover WebSockets; this layer sees every connection.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Collection, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from watcher.web.authority import DEFAULT_PORT, is_authority, plain
 from watcher.web.crossorigin import (
     answer_preflight,
     checked_origin,
@@ -25,12 +25,6 @@ from watcher.web.refusal import Refusal, header_values, refuse, route_path
 from watcher.web.signin import is_sign_in
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_DEFAULT_PORT = {"http": ":80", "https": ":443"}
-# Names are compared in lower case, as DNS does. A trailing dot is refused: it names the same host
-# but another origin, and no browser adds it by itself.
-_AUTHORITY = re.compile(
-    r"(?:[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?"
-)
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     b"img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -65,7 +59,7 @@ class Names:
         self._given: list[tuple[str | None, str]] = []
         for text in given:
             scheme, separator, authority = text.lower().rpartition("://")
-            if not _AUTHORITY.fullmatch(authority) or (separator and scheme not in _DEFAULT_PORT):
+            if not is_authority(authority) or (separator and scheme not in DEFAULT_PORT):
                 raise ValueError(f"not a host name: {text!r}")
             self._given.append((scheme or None, authority))
 
@@ -73,16 +67,16 @@ class Names:
         """Every `Host` that is accepted by a server at this address."""
         names, port = _own_names(server)
         with_port = {f"{name}:{port}" for name in names} if port is not None else set()
-        given = {_plain(own or scheme, authority) for own, authority in self._given}
-        return names | {_plain(scheme, name) for name in with_port} | with_port | given
+        given = {plain(own or scheme, authority) for own, authority in self._given}
+        return names | {plain(scheme, name) for name in with_port} | with_port | given
 
     def origins(self, scheme: str, server: tuple[str, int | None] | None) -> set[str]:
         """Every `Origin` that is accepted; a bare loopback name is another server's origin."""
         names, port = _own_names(server)
         suffix = "" if port is None else f":{port}"
-        own = {f"{scheme}://{_plain(scheme, name + suffix)}" for name in names}
+        own = {f"{scheme}://{plain(scheme, name + suffix)}" for name in names}
         return own | {
-            f"{given or scheme}://{_plain(given or scheme, authority)}"
+            f"{given or scheme}://{plain(given or scheme, authority)}"
             for given, authority in self._given
         }
 
@@ -145,9 +139,9 @@ def check_names(scope: Scope, names: Names, elsewhere: str | None = None) -> Ref
     if len(hosts) != 1:
         return Refusal(400, "A request needs exactly one Host header.")
     host = hosts[0].lower()
-    if not _AUTHORITY.fullmatch(host):
+    if not is_authority(host):
         return Refusal(400, "The Host header is malformed.")
-    if _plain(scheme, host) not in names.hosts(scheme, server):
+    if plain(scheme, host) not in names.hosts(scheme, server):
         return Refusal(421, "This service does not answer to the name in the Host header.")
     origins = header_values(scope, b"origin")
     if len(origins) > 1:
@@ -193,8 +187,3 @@ def _own_names(server: tuple[str, int | None] | None) -> tuple[set[str], int | N
         return names, server[1]
     names.add(f"[{address}]" if address.version == 6 else str(address))
     return names, server[1]
-
-
-def _plain(scheme: str, authority: str) -> str:
-    """The authority as a browser writes it: without the port that the scheme implies."""
-    return authority.removesuffix(_DEFAULT_PORT.get(scheme, "\0"))

@@ -10,13 +10,10 @@ import re
 
 from starlette.types import Receive, Scope, Send
 
+from watcher.web.authority import AUTHORITY, plain
 from watcher.web.refusal import header_values
 
-_ORIGIN = re.compile(
-    r"[a-z][a-z0-9+.-]*://"
-    r"(?:[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?"
-)
-_DEFAULT_PORT = {"http": ":80", "https": ":443"}
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://" + AUTHORITY)
 # How long a browser may remember a preflight; after a change of the options it asks soon enough.
 _MAX_AGE = 600
 
@@ -37,7 +34,7 @@ def checked_origin(text: str) -> str:
     scheme, _, authority = origin.partition("://")
     if not _ORIGIN.fullmatch(origin) or scheme == "file":
         raise ValueError(f"not an origin such as https://app.example.org: {text!r}")
-    return f"{scheme}://{authority.removesuffix(_DEFAULT_PORT.get(scheme, chr(0)))}"
+    return f"{scheme}://{plain(scheme, authority)}"
 
 
 def response_headers(origin: str | None) -> list[tuple[bytes, bytes]]:

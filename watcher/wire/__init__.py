@@ -22,8 +22,6 @@ from watcher.wire.messages import (
     decode_messages,
     decode_object,
     error_message,
-    filter_tail,
-    has_schema_change,
     heartbeat_message,
     hello_message,
     ready_message,
@@ -36,6 +34,8 @@ from watcher.wire.parts import (
     SchemaElement,
     decode_elements,
     encode_elements,
+    filter_tail,
+    has_schema_change,
     is_last,
     split_tail,
 )

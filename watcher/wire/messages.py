@@ -154,19 +154,6 @@ def error_message(code: int, detail: str, *, temporary: bool) -> bytes:
     return encode_json(body)
 
 
-class _Tail(msgspec.Struct):
-    time: str | None
-    commits: int | None
-    part: int
-    last: bool
-    changes: list[msgspec.Raw]
-
-
-class _About(msgspec.Struct):
-    table: str
-    renamed_from: str | None = None
-
-
 class _Kind(msgspec.Struct):
     op: str
     table: str
@@ -176,46 +163,7 @@ class _Kinds(msgspec.Struct):
     changes: list[_Kind]
 
 
-_decode_tail = msgspec.json.Decoder(_Tail).decode
-_decode_about = msgspec.json.Decoder(_About).decode
 _decode_kinds = msgspec.json.Decoder(_Kinds).decode
-
-
-def filter_tail(tail: bytes, tables: frozenset[str]) -> bytes | None:
-    """Leaves in a part only what concerns some tables.
-
-    Args:
-        tail: what `changes_tail` made.
-        tables: names of the tables.
-
-    Returns:
-        The part without the rest, or None where nothing is left and it is not the last.
-    """
-    part = _decode_tail(b"{" + tail)
-    kept = [bytes(raw) for raw in part.changes if _concerns(raw, tables)]
-    if not kept and not part.last:
-        return None
-    return changes_tail(
-        time=part.time,
-        commits=part.commits,
-        part=part.part,
-        last=part.last,
-        changes=b",".join(kept),
-    )
-
-
-def _concerns(raw: msgspec.Raw, tables: frozenset[str]) -> bool:
-    about = _decode_about(raw)
-    return about.table in tables or about.renamed_from in tables
-
-
-def has_schema_change(tail: bytes) -> bool:
-    """Tells whether a part holds a schema change, without decoding it.
-
-    They come first in a changeset. A row's columns may be named `op`, so only that place tells.
-    """
-    first = tail.index(b'"changes":[') + len(b'"changes":[')
-    return tail.startswith(b'{"op":"schema",', first)
 
 
 def count_changes(tail: bytes) -> Counter[tuple[str, str]]:

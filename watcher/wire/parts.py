@@ -42,8 +42,13 @@ Element = RowChange | SchemaElement
 
 class _About(msgspec.Struct):
     op: str
+    table: str
+    renamed_from: str | None = None
 
 
+_CHANGES = b'"changes":['
+_SCHEMA = b'{"op":"schema",'
+_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_about = msgspec.json.Decoder(_About).decode
 _decode_row_change = msgspec.json.Decoder(RowChange).decode
 _decode_row_changes = msgspec.json.Decoder(list[RowChange]).decode
@@ -55,11 +60,10 @@ def decode_elements(changes: bytes) -> list[Element]:
     Args:
         changes: their JSON, joined by commas.
     """
-    if not changes.startswith(b'{"op":"schema",'):
+    if not changes.startswith(_SCHEMA):
         # Schema changes come first.
         return list(_decode_row_changes(b"[" + changes + b"]"))
-    raws = msgspec.json.decode(b"[" + changes + b"]", type=list[msgspec.Raw])
-    return [_decode_element(raw) for raw in raws]
+    return [_decode_element(raw) for raw in _decode_raws(b"[" + changes + b"]")]
 
 
 def _decode_element(raw: msgspec.Raw) -> Element:
@@ -89,10 +93,44 @@ def split_tail(tail: bytes) -> tuple[bytes, bytes]:
     Args:
         tail: what `changes_tail` made.
     """
-    start = tail.index(b'"changes":[') + len(b'"changes":[')
+    start = _start(tail)
     return tail[:start], tail[start:-2]
+
+
+def _start(tail: bytes) -> int:
+    return tail.index(_CHANGES) + len(_CHANGES)
+
+
+def has_schema_change(tail: bytes) -> bool:
+    """Tells whether a part holds a schema change, without decoding it.
+
+    They come first in a changeset. A row's columns may be named `op`, so only that place tells.
+    """
+    return tail.startswith(_SCHEMA, _start(tail))
 
 
 def is_last(head: bytes) -> bool:
     """Tells from the head of a part whether it completes its changeset."""
     return b'"last":true,' in head
+
+
+def filter_tail(tail: bytes, tables: frozenset[str]) -> bytes | None:
+    """Leaves in a part only what concerns some tables.
+
+    Args:
+        tail: what `changes_tail` made.
+        tables: names of the tables.
+
+    Returns:
+        The part without the rest, or None where nothing is left and it is not the last.
+    """
+    head, changes = split_tail(tail)
+    kept = [bytes(raw) for raw in _decode_raws(b"[" + changes + b"]") if _concerns(raw, tables)]
+    if not kept and not is_last(head):
+        return None
+    return head + b",".join(kept) + b"]}"
+
+
+def _concerns(raw: msgspec.Raw, tables: frozenset[str]) -> bool:
+    about = _decode_about(raw)
+    return about.table in tables or about.renamed_from in tables
