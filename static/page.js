@@ -1,50 +1,45 @@
-/** Puts the page together: the stream on one side, the feed and the indicators on the other. */
+/** Puts the page together: the stream on one side, the parts on the other. */
 
-import { Catalog } from "./catalog.js";
-import { connect } from "./client.js";
-import { Feed } from "./feed.js";
-import { FeedView, showDatabase, showPosition, StateView } from "./view.js";
+import { Api } from "./api.js";
+import { Connection } from "./client.js";
+import { Context } from "./context.js";
+import * as feed from "./view/feed.js";
+import * as grid from "./view/grid.js";
+import * as sidebar from "./view/sidebar.js";
+import * as state from "./view/state.js";
 
-const RESETS = {
-  start: "The stream begins here.",
-  position_expired:
-    "This page was away for longer than the history reaches back. " +
-    "What changed in the meantime is not shown.",
-  unknown_epoch:
-    "The watcher has begun a new history. What changed while this page was away is not shown.",
-  replaced:
-    "The database was replaced by a file that cannot be compared with it. " +
-    "Changes are shown from here on.",
-};
-
-const catalog = new Catalog();
-const feed = new Feed(catalog);
-const feedView = new FeedView(feed, catalog);
-const stateView = new StateView();
+const context = new Context(new Api());
 
 let current = []; // the tables as the server has them now, which may be ahead of what was shown
 
-const connection = connect({
-  onHello({ database, tables }) {
-    current = tables;
+const connection = new Connection({
+  onHello(message) {
+    current = message.tables;
     // A resumed stream brings the schema changes in between; the catalog must not run ahead.
-    if (connection.position === null) catalog.replace(tables);
-    showDatabase(database, tables.map((table) => table.name));
+    if (connection.position === null) replaceTables();
+    context.tell("hello", message);
   },
   onChanges(message) {
     // Without a position it is the content after a reset: how things stand, not what happened.
     if (message.position === null || message.position === undefined) return;
-    feed.add(message);
-    feedView.changed();
+    const schema = message.changes.filter(({ op }) => op === "schema");
+    for (const change of schema) change.sentences = context.catalog.explain(change);
+    context.tell("changes", message);
+    if (schema.length > 0) context.tell("tables");
   },
-  onReset({ reason }) {
-    catalog.replace(current);
-    feed.notice(RESETS[reason] ?? `The stream began anew (${reason}).`);
-    feedView.changed();
+  onReset(message) {
+    replaceTables();
+    context.tell("reset", message);
   },
-  onStatus: (status) => stateView.status(status),
-  onConnection: (state) => stateView.connection(state),
-  onPosition: ({ position }) => showPosition(position),
+  onStatus: (message) => context.tell("status", message),
+  onConnection: (message) => context.tell("connection", message),
+  onPosition: (message) => context.tell("position", message),
 });
 
-document.getElementById("retry").addEventListener("click", () => connection.reconnect());
+function replaceTables() {
+  context.catalog.replace(current);
+  context.tell("tables");
+}
+
+for (const part of [state, sidebar, grid, feed]) part.mount(context, connection);
+connection.reconnect();

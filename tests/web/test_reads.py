@@ -107,7 +107,7 @@ def test_the_page_and_its_files_are_served(http: httpx.Client) -> None:
     page = http.get("/")
     assert page.status_code == 200
     assert "Waiting for DB updates" in page.text
-    for name in ("page.js", "style.css"):
+    for name in ("page.js", "style/page.css"):
         answer = http.get(f"/static/{name}")
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "no-cache"

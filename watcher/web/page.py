@@ -24,7 +24,7 @@ _DIRECTORY = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Databases</title>
-<link rel="stylesheet" href="static/style.css">
+<link rel="stylesheet" href="static/style/page.css">
 <main>
 <h1>Databases</h1>
 <ul>{items}</ul>

@@ -3,42 +3,14 @@
  * piece in a `<bdi>` of its own, so that its direction cannot disturb what stands around it.
  */
 
-import { counted, read } from "./values.js";
+import { counted, read } from "../model/values.js";
+import { element, nameElement, sentenceNodes } from "./element.js";
 
 const MOST_FIELDS = 12; // columns shown at first
-const LONGEST_NAME = 80; // characters of a table or column name
-
-/**
- * @param {string} tag
- * @param {string} [className]
- * @param {...(Node | string)} children
- * @returns {HTMLElement}
- */
-export function element(tag, className, ...children) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.append(...children);
-  return made;
-}
-
-/** @param {string} name a name out of the database @param {string} [className] */
-export function nameElement(name, className = "name") {
-  const short = name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}…` : name;
-  const made = element("bdi", className, short === "" ? "(empty name)" : short);
-  if (short !== name) made.title = name.slice(0, 2000);
-  return made;
-}
-
-/** @param {import("./catalog.js").Sentence} parts @returns {Node[]} */
-export function sentenceNodes(parts) {
-  return parts.map((part) =>
-    typeof part === "string" ? document.createTextNode(part) : nameElement(part.name),
-  );
-}
 
 /**
  * @param {object} change as in a `changes` message
- * @param {import("./catalog.js").Catalog} catalog
+ * @param {import("../model/catalog.js").Catalog} catalog
  * @returns {HTMLElement}
  */
 export function changeElement(change, catalog) {
@@ -55,7 +27,7 @@ export function changeElement(change, catalog) {
   return made;
 }
 
-function keyElement(key, columns) {
+export function keyElement(key, columns) {
   const made = element("span", "key");
   for (const column of columns) {
     const name = column === "$rowid" ? element("span", "name", "rowid") : nameElement(column);
@@ -110,7 +82,7 @@ function updateNodes(before, after) {
   ];
 }
 
-function valueNodes(value, other) {
+export function valueNodes(value, other) {
   const reading = read(value, other);
   const text = element("bdi", "", reading.text);
   const shown = element("span", "value", text);

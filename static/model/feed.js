@@ -31,16 +31,10 @@ export class Feed {
   /** True once a changeset came whose commits nobody counted. */
   uncounted = false;
   older = 0;
-  #catalog;
   #open = null; // the changeset whose last part has not come yet
   #rows = 0;
   #characters = 0;
   #notices = 0;
-
-  /** @param {import("./catalog.js").Catalog} catalog */
-  constructor(catalog) {
-    this.#catalog = catalog;
-  }
 
   /** @param {object} message of type `changes`, with a position */
   add(message) {
@@ -71,7 +65,6 @@ export class Feed {
   }
 
   #take(entry, change) {
-    if (change.op === "schema") change.sentences = this.#catalog.explain(change);
     this.total += 1;
     entry.tally[change.op] = (entry.tally[change.op] ?? 0) + 1;
     if (entry.rows.length >= MOST_ROWS_OF_ONE) {

@@ -16,6 +16,16 @@ export class Catalog {
     this.#tables = new Map(tables.map((table) => [table.name, table]));
   }
 
+  /** The definitions, in the order of the schema. @returns {{name: string, key: string[], columns: string[]}[]} */
+  get tables() {
+    return [...this.#tables.values()];
+  }
+
+  /** @param {string} name @returns {{name: string, key: string[], columns: string[]} | undefined} */
+  table(name) {
+    return this.#tables.get(name);
+  }
+
   /**
    * Column names of a row in table order. JavaScript puts names that look like numbers first, so
    * the row alone does not tell.

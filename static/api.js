@@ -1,0 +1,100 @@
+/** Requests to the service the page comes from. */
+
+/** The service did not do what was asked. */
+export class Refused extends Error {
+  /** @param {number} status of the answer, 0 where there was none @param {object} body */
+  constructor(status, body) {
+    super(sentence(status, body));
+    this.name = "Refused";
+    /** HTTP status, 0 where the service could not be reached. */
+    this.status = status;
+    /** The answer's own fields. */
+    this.body = body;
+  }
+}
+
+/** Asks one database for what the stream does not bring. */
+export class Api {
+  #base;
+
+  /** @param {string | URL} [base] address of the database's service, ending with a slash. */
+  constructor(base = document.baseURI) {
+    this.#base = new URL(base);
+    this.#base.search = this.#base.hash = "";
+  }
+
+  /**
+   * @param {string[]} path its pieces, such as `["tables", name, "rows"]`; they are encoded here.
+   * @param {Record<string, unknown>} [parameters] of the query; what is undefined or null is left
+   *   out, objects are sent as JSON.
+   * @returns {string}
+   */
+  address(path, parameters = {}) {
+    const url = new URL(path.map(encodeURIComponent).join("/"), this.#base);
+    for (const [name, value] of Object.entries(parameters)) {
+      if (value === undefined || value === null) continue;
+      url.searchParams.set(name, typeof value === "object" ? JSON.stringify(value) : String(value));
+    }
+    return url.href;
+  }
+
+  /**
+   * @param {string[]} path
+   * @param {Record<string, unknown>} [parameters]
+   * @param {{signal?: AbortSignal, method?: string, body?: unknown}} [options]
+   * @returns {Promise<any>} what was answered, see {@link parse}.
+   * @throws {Refused} the service said no, or could not be reached.
+   */
+  async ask(path, parameters, options) {
+    return (await this.answer(path, parameters, options)).body;
+  }
+
+  /**
+   * As `ask`, with the status: some answers mean "not yet".
+   * @param {string[]} path
+   * @param {Record<string, unknown>} [parameters]
+   * @param {{signal?: AbortSignal, method?: string, body?: unknown}} [options]
+   * @returns {Promise<{status: number, body: any}>}
+   * @throws {Refused}
+   */
+  async answer(path, parameters, { signal, method = "GET", body } = {}) {
+    const request = { signal, method, headers: { Accept: "application/json" } };
+    if (body !== undefined) {
+      request.body = JSON.stringify(body);
+      request.headers["Content-Type"] = "application/json";
+    }
+    let response;
+    try {
+      response = await fetch(this.address(path, parameters), request);
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Refused(0, {});
+    }
+    const parsed = parse(await response.text());
+    if (!response.ok) throw new Refused(response.status, parsed);
+    return { status: response.status, body: parsed };
+  }
+}
+
+/**
+ * Reads JSON as `client.js` does: a real that is whole becomes `{"$real": "1.0"}`.
+ * @param {string} text
+ * @returns {any} an empty object where it is no JSON.
+ */
+export function parse(text) {
+  try {
+    return JSON.parse(text, (_, value, context) =>
+      Number.isInteger(value) && /[.eE]/.test(context?.source ?? "")
+        ? { $real: context.source }
+        : value,
+    );
+  } catch {
+    return {}; // what a proxy in between has to say is not for the reader of this page
+  }
+}
+
+function sentence(status, { detail } = {}) {
+  if (status === 0) return "The service cannot be reached.";
+  if (typeof detail === "string") return detail;
+  return `The service answered with an error (${status}).`;
+}

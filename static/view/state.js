@@ -1,0 +1,123 @@
+/** State of the connection and of the database, in one pill and one banner. */
+
+import { byId, element } from "./element.js";
+import { announce } from "./announce.js";
+
+const STATES = {
+  starting: ["Starting", "The database is being read for the first time."],
+  missing: ["Missing", "The database file is missing."],
+  locked: ["Locked", "The database is locked."],
+  needs_recovery: ["Needs recovery", "The database needs recovery by the program that wrote it."],
+  corrupt: ["Damaged", "The database is damaged."],
+  not_a_database: ["Not a database", "The file is not a SQLite database."],
+  unreadable: ["Unreadable", "The database cannot be read."],
+  partial: ["Partial", "Some tables cannot be read; the others are shown."],
+  busy: ["Busy", "The database is being written faster than it can be read."],
+  closed: ["Closed", "The database is closed, and its owner has to open it first."],
+  state_unavailable: ["State full", "The watcher cannot write its own copy of the database."],
+};
+
+/** A few words on a state of the database; how far the first copy is where one is being made. */
+function statusLabel({ state, progress }) {
+  if (typeof progress === "number") return `First copy ${Math.round(progress * 100)} %`;
+  return STATES[state]?.[0] ?? "Attention";
+}
+
+/** Shows the connection and what is wrong with the database, in one pill and one banner. */
+class StateView {
+  #connection = { state: "connecting", attempt: 0 };
+  #status = null; // the last status message that was not "ok"
+  #due = 0; // when the next try is due, by the monotonic clock
+  #countdown = null;
+  #said = "";
+
+  /** @param {import("./client.js").ConnectionState} connection */
+  connection(connection) {
+    this.#connection = connection;
+    // The server tells the status anew to each connection.
+    if (connection.state === "connecting") this.#status = null;
+    clearInterval(this.#countdown);
+    if (connection.state === "waiting") {
+      this.#due = performance.now() + connection.delay;
+      this.#countdown = setInterval(() => this.#paint(), 1_000);
+    }
+    this.#paint();
+  }
+
+  /** @param {{state: string, detail: string, progress?: number}} status */
+  status(status) {
+    this.#status = status.state === "ok" ? null : status;
+    this.#paint();
+  }
+
+  #paint() {
+    const [mood, label] = this.#label();
+    byId("connection").dataset.mood = mood;
+    byId("connection-text").textContent = label;
+    byId("retry").hidden = this.#connection.state !== "waiting";
+    const banner = this.#banner();
+    byId("banner").classList.toggle("final", this.#connection.state === "closed");
+    byId("banner").hidden = banner.length === 0;
+    byId("banner").replaceChildren(...banner);
+    this.#announce(label);
+  }
+
+  #label() {
+    const { state, attempt } = this.#connection;
+    if (state === "closed") return ["lost", "Closed"];
+    if (state === "waiting") {
+      const seconds = Math.max(1, Math.ceil((this.#due - performance.now()) / 1_000));
+      return ["lost", `Retrying in ${seconds} s`];
+    }
+    if (this.#status) return ["attention", statusLabel(this.#status)];
+    if (state === "connecting") return ["busy", attempt ? "Reconnecting…" : "Connecting…"];
+    return state === "live" ? ["live", "Live"] : ["busy", "Catching up…"];
+  }
+
+  #banner() {
+    const { state, code, reason, signIn } = this.#connection;
+    if (state === "closed") {
+      const who = code === undefined ? "" : "The server ended the connection: ";
+      const nodes = [element("p", "", who, element("bdi", "", reason))];
+      if (signIn) {
+        const link = element("a", "", "Sign in");
+        link.href = "login";
+        nodes.push(element("p", "", link));
+      }
+      return nodes;
+    }
+    if (!this.#status || state === "waiting") return [];
+    const { state: name, detail } = this.#status;
+    const sentence = STATES[name]?.[1] ?? `The state of the database is “${name}”.`;
+    const nodes = [element("p", "", element("strong", "", sentence))];
+    if (detail) nodes.push(element("p", "", element("bdi", "", detail)));
+    return nodes;
+  }
+
+  /** Tells a change of mood once; a countdown is not for the ears. */
+  #announce(label) {
+    const words = label.replace(/ in \d+ s$| \d+ %$/, "");
+    if (words === this.#said) return;
+    this.#said = words;
+    announce(words);
+  }
+}
+
+/**
+ * @param {import("../context.js").Context} context
+ * @param {import("../client.js").Connection} connection
+ */
+export function mount(context, connection) {
+  const view = new StateView();
+  context.on("connection", (state) => view.connection(state));
+  context.on("status", (status) => view.status(status));
+  context.on("hello", ({ database }) => {
+    byId("database").textContent = database;
+    document.title = `${database} · watcher`;
+  });
+  context.on("position", ({ position }) => {
+    byId("position").textContent = position;
+    byId("position-line").hidden = false;
+  });
+  byId("retry").addEventListener("click", () => connection.reconnect());
+}
