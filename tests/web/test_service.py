@@ -106,9 +106,9 @@ def test_the_figures_are_what_happened(tmp_path: Path) -> None:
             stream.until("ready")
             found = until(service, lambda f: value(f, "connections", transport="websocket") == 1)
             assert value(found, "connections", transport="events") == 1
-            execute(service.database, "UPDATE items SET value = 'x'")
-            execute(service.database, "DELETE FROM items WHERE id = 2")
-            for _ in range(2):
+            for sql in ("UPDATE items SET value = 'x'", "DELETE FROM items WHERE id = 2"):
+                # One after the other: both together would be one delivery.
+                execute(service.database, sql)
                 stream.until("changes")
                 receive_until(client, "changes")
         found = until(service, lambda f: value(f, "connections", transport="websocket") == 0)
