@@ -1,14 +1,14 @@
 """What a table was called, and what columns it had, at earlier positions. Pure.
 
-The stream tells each change of a table's definition; read backward, these tell what it was. The
-way back ends where the rows that were held are not told: where the table is new, came anew, or
-where a statement cannot be read.
+The stream tells each change of a table's definition; read backward, these tell what it was. What
+rows were held is told back to where the table is new, came anew, or a statement cannot be read. By
+its name and key it can be followed further, where it came anew with the same ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -40,7 +40,9 @@ class Lineage:
         name: under which it is asked for.
         oldest: the definition that was reached.
         steps: the changes passed, newest first.
-        end: offset of the changeset beyond which it cannot be followed, None where there is none.
+        end: offset of the changeset before which its rows are not told, None where there is none.
+        stop: the same for its name and key.
+        renewals: offsets of changesets in which its rows came anew.
         mentions: where the name has come to stand for something else, newest first: the offset,
             and whether there was a table of that name before.
     """
@@ -49,11 +51,15 @@ class Lineage:
     oldest: Table
     steps: list[_Step] = field(default_factory=list)
     end: int | None = None
+    stop: int | None = None
+    renewals: set[int] = field(default_factory=set)
     mentions: list[tuple[int, bool]] = field(default_factory=list)
 
     def copy(self) -> Lineage:
         """A lineage that can be followed on without changing this one."""
-        return Lineage(self.name, self.oldest, [*self.steps], self.end, [*self.mentions])
+        return replace(
+            self, steps=[*self.steps], renewals={*self.renewals}, mentions=[*self.mentions]
+        )
 
     def concerns(self, body: Mapping[str, Any]) -> bool:
         """Whether a schema change that is newer than all known ones touches the table."""
@@ -77,7 +83,7 @@ class Lineage:
         if self.name in (body["table"], body.get("renamed_from")):
             was_there = body["sql"]["before"] is not None
             self.mentions.append((offset, was_there and not self._came(body)))
-        if self.end is None and body["table"] == self.oldest.name:
+        if self.stop is None and body["table"] == self.oldest.name:
             self._pass(offset, body)
 
     def _came(self, body: Mapping[str, Any]) -> bool:
@@ -86,11 +92,15 @@ class Lineage:
 
     def _pass(self, offset: int, body: Mapping[str, Any]) -> None:
         columns, before = body.get("columns"), body["sql"]["before"]
-        made = None if before is None or columns is None else table_by(before)
-        if made is None or columns is None or body["sql"]["after"] is None:
-            self.end = offset
+        made = None if before is None else table_by(before)
+        if columns is None or made is None:
+            self.end = self.end or offset
+        if before is not None and columns is None:
+            self.renewals.add(offset)
+        if made is None or body["sql"]["after"] is None or len(made.key) != len(self.oldest.key):
+            self.end, self.stop = self.end or offset, offset
             return
-        sources = {c["name"]: c["from"] for c in columns if c.get("from") is not None}
+        sources = {c["name"]: c["from"] for c in columns or () if c.get("from") is not None}
         self.steps.append(_Step(offset, self.oldest, sources))
         former = body.get("renamed_from") or body["table"]
         definition = made.definition
@@ -118,7 +128,7 @@ class Lineage:
         return PastUnavailable("changed", detail)
 
     def stretches(self, after: int, until: int) -> list[tuple[int, int, Table]]:
-        """Cuts a stretch of changesets where the definition changes.
+        """Cuts a stretch of changesets where the definition changes, as far as it can be followed.
 
         Args:
             after: offset of the changeset before it.
@@ -127,7 +137,7 @@ class Lineage:
         Returns:
             Of each piece the same two, and the table in it; the oldest first.
         """
-        after = max(after, 0 if self.end is None else self.end - 1)
+        after = max(after, 0 if self.stop is None else self.stop - 1)
         begins = sorted({step.offset for step in self.steps if after + 1 < step.offset <= until})
         edges = [after, *(begin - 1 for begin in begins), until]
         return [(low, high, self._definition(high)) for low, high in pairwise(edges) if low < high]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from watcher import wire
 from watcher.changes import Position, ResetReason
 from watcher.errors import ReaderStopped
 from watcher.history import HistoryReader, Mark, sequence
+from watcher.view.reading import opened
 from watcher.view.rewind import expired
 
 MOST = 500
@@ -64,7 +64,7 @@ def stretch(
         PastUnavailable: a position is not in the history.
         ReaderStopped: there is no history yet, or another one has just begun.
     """
-    with closing(HistoryReader(directory)) as history:
+    with opened(directory) as history:
         head, (floor, _) = history.head(), history.floor()
         if not head.epoch or floor.epoch != head.epoch:
             raise ReaderStopped("it is starting")

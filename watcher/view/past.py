@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import apsw
-import msgspec
 
 from watcher import wire
 from watcher.changes import Position, Table
 from watcher.errors import BadFilter, MalformedPosition, ReaderStopped, UnknownTable
 from watcher.history import Head
-from watcher.hub import Hub, Rows
+from watcher.hub import Hub
 from watcher.sqlite.channel import decode_place, encode_place
 from watcher.sqlite.declared import table_by
 from watcher.view.named_key import Key, ordered
@@ -29,7 +28,6 @@ KEPT_SECONDS = 300.0
 
 # Where the table changes its definition while it is read.
 _ATTEMPTS = 5
-_MAX_BYTES = 1024 * 1024
 # Most rows of the present may be younger than the past that is asked for.
 _SKIP_ROWS = 1000
 _SKIP_SECONDS = 0.25
@@ -49,14 +47,6 @@ class Page(NamedTuple):
     next: str | None
 
 
-class _Insert(msgspec.Struct, gc=False):
-    key: msgspec.Raw
-    after: msgspec.Raw
-
-
-_decode_inserts = msgspec.json.Decoder(list[_Insert]).decode
-
-
 class Past:
     """The tables of a hub as they were.
 
@@ -66,7 +56,9 @@ class Past:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._turns: dict[str, _Turn] = {}
+        # One page of a table at a time, and of so many tables as versions are kept of.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._room = asyncio.Semaphore(KEPT)
         self._kept: OrderedDict[str, Rewind] = OrderedDict()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
@@ -103,7 +95,8 @@ class Past:
         if after is not None and begin is not None:
             raise BadFilter("from", "is given beside after")
         place = None if after is None else decode_place(after)
-        async with self._turn(name):
+        turn = self._turns.setdefault(name, asyncio.Lock())
+        async with turn, self._room:
             for _ in range(_ATTEMPTS):
                 try:
                     return await self._page(name, position, place, begin, limit)
@@ -114,9 +107,6 @@ class Past:
                     raise ReaderStopped(f"the history cannot be read ({error})") from error
         raise ReaderStopped("the table changes its definition all the time")
 
-    def _turn(self, name: str) -> _Turn:
-        return self._turns.setdefault(name, _Turn(self._turns, name))
-
     async def _page(
         self, name: str, position: Position, place: Place | None, begin: Key | None, limit: int
     ) -> Page:
@@ -125,15 +115,15 @@ class Past:
         was = rewind.table(position.offset)
         if begin is not None:
             place = _beginning(begin, rewind.present, was)
-        if place is not None and not rewind.fits(place if place[0] in (0, 1) else [0, *place[1:]]):
-            raise MalformedPosition("after")
+        elif place is not None and not rewind.fits(place):
+            raise MalformedPosition(encode_place(place))
         rows: list[Former] = []
         until = asyncio.get_running_loop().time() + _SKIP_SECONDS
+        asked = limit
         while True:
             wanted = limit - len(rows)
-            asked = wanted if not rows and place is None else max(wanted, _SKIP_ROWS)
             found, place = await self._step(rewind, name, position, place, wanted, asked)
-            rows += found
+            rows, asked = rows + found, _SKIP_ROWS
             is_over = asyncio.get_running_loop().time() > until
             if place is None or len(rows) >= limit or is_over or self._hub.closed:
                 token = None if place is None else encode_place(place)
@@ -152,15 +142,13 @@ class Past:
         token = None if place is None else encode_place(place)
         present = await self._hub.rows(name, after=token, limit=asked)
         await self._cover(rewind, position)
-        if rewind.defined > Position.parse(present.position).offset:
+        read = Position.parse(present.position).offset
+        if read < max(rewind.defined, position.offset):
             raise Outdated
         end = None if present.next is None else decode_place(present.next)
-        found = await asyncio.to_thread(
-            rewind.rows, position.offset, _rows(present), place, end, wanted, _MAX_BYTES
+        return await asyncio.to_thread(
+            rewind.rows, position.offset, present.inserts, place, end, wanted
         )
-        if len(found) == wanted or _size(found) >= _MAX_BYTES:
-            return found, found[-1].place
-        return found, end
 
     async def _cover(self, rewind: Rewind, position: Position) -> None:
         await asyncio.to_thread(rewind.cover, position, self._head())
@@ -178,10 +166,8 @@ class Past:
             raise UnknownTable(name)
         rewind = self._kept.get(name)
         if rewind is None:
+            # Made for the table as it is from that head on; were it changed since, it would tell.
             reel = Reel(await self._collations(name), self._encoding())
-            head = self._head()
-            if all(table.name != name for table in head.tables):
-                raise Outdated
             rewind = Rewind(self._hub.state_directory, name, head, reel, lambda: self._hub.closed)
         self._keep(name, rewind)
         return rewind
@@ -193,8 +179,9 @@ class Past:
             self._timers[name].cancel()
         loop = asyncio.get_running_loop()
         self._timers[name] = loop.call_later(KEPT_SECONDS, self._drop, name)
-        while len(self._kept) > KEPT:
-            self._drop(next(iter(self._kept)))
+        if len(self._kept) > KEPT:
+            # Others have their turn at no more tables than there is room for.
+            self._drop(next(kept for kept in self._kept if kept not in self._turns))
 
     def _drop(self, name: str) -> None:
         rewind = self._kept.pop(name, None)
@@ -225,49 +212,7 @@ class Past:
 _ENCODINGS = {2: "UTF-16le", 3: "UTF-16be"}
 
 
-class _Turn:
-    """One page of a table at a time; what is forgotten when nobody waits for it.
-
-    Args:
-        turns: where it is kept.
-        name: under which.
-    """
-
-    def __init__(self, turns: dict[str, _Turn], name: str) -> None:
-        self._turns = turns
-        self._name = name
-        self._lock = asyncio.Lock()
-        self._waiting = 0
-
-    async def __aenter__(self) -> None:
-        self._waiting += 1
-        try:
-            await self._lock.acquire()
-        except BaseException:
-            self._leave()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self._lock.release()
-        self._leave()
-
-    def _leave(self) -> None:
-        self._waiting -= 1
-        if not self._waiting:
-            with suppress(KeyError):
-                del self._turns[self._name]
-
-
 def _beginning(begin: Key, present: Table, was: Table) -> Place:
     values, is_rowid = ordered("from", begin, present.key, was.key)
     # The complement of the number: the row at the place is the first, not the last before it.
     return [~(1 if is_rowid and present.key else 0), *values]
-
-
-def _rows(present: Rows) -> list[tuple[bytes, bytes]]:
-    inserts = _decode_inserts(b"[" + present.inserts + b"]")
-    return [(bytes(insert.key), bytes(insert.after)) for insert in inserts]
-
-
-def _size(rows: Sequence[Former]) -> int:
-    return sum(len(bytes(row.row)) for row in rows)

@@ -22,8 +22,13 @@ from watcher.errors import HubClosed, PastUnavailable
 from watcher.history import Entry, Head, HistoryReader, sequence
 from watcher.view.lineage import Lineage
 from watcher.view.named_key import ROWID
-from watcher.view.reel import Place, Reel, Was
+from watcher.view.reel import Line, Place, Reel, Was
 
+# Versions are taken in by so many, or so many bytes of parts that hold them.
+_BATCH = 1000
+_BATCH_BYTES = 512 * 1024
+# Beyond it a page has no further row.
+_PAGE_BYTES = 1024 * 1024
 # So begins the list of changes of every part with schema changes, and nothing else in it.
 _SCHEMA = b'"changes":[{"op":"schema",'
 
@@ -55,11 +60,20 @@ class _Change(msgspec.Struct, gc=False):
     before: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Insert(msgspec.Struct, gc=False):
+    """A row there is now."""
+
+    key: msgspec.Raw
+    after: msgspec.Raw
+
+
 class _Changes(msgspec.Struct, gc=False):
     changes: list[_Change]
 
 
+_NULL = b"null"
 _decode_changes = msgspec.json.Decoder(_Changes).decode
+_decode_inserts = msgspec.json.Decoder(list[_Insert]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -169,21 +183,23 @@ class Rewind:
     def _take(self, history: HistoryReader, lineage: Lineage, after: int, until: int) -> None:
         for low, high, table in lineage.stretches(after, until):
             needle = b'"table":' + wire.encode_json(table.name) + b',"key":'
-            for entry in parts(history, self._epoch, low, high, needle, self._is_closed):
-                changes = _decode_changes(b"{" + entry.tail).changes
-                offset = entry.position.offset
-                self._reel.add(
-                    [
-                        self._version(history, offset, table, change)
-                        for change in changes
-                        if change.table == table.name and change.op != "schema"
-                    ]
-                )
+            found = parts(history, self._epoch, low, high, needle, self._is_closed)
+            versions: list[Was] = []
+            size = 0
+            for entry in found:
+                versions += self._versions(history, table, entry)
+                size += len(entry.tail)
+                if len(versions) >= _BATCH or size >= _BATCH_BYTES:
+                    self._reel.add(versions)
+                    versions, size = [], 0
+            self._reel.add(versions)
 
-    def _version(self, history: HistoryReader, offset: int, table: Table, change: _Change) -> Was:
-        key, place = self._identity(history, table, bytes(change.key))
-        row = bytes(change.before)
-        return Was(offset, key, place, None if row == b"null" else row)
+    def _versions(self, history: HistoryReader, table: Table, entry: Entry) -> Iterator[Was]:
+        for change in _decode_changes(b"{" + entry.tail).changes:
+            if change.table == table.name and change.op != "schema":
+                key, place = self._identity(history, table, bytes(change.key))
+                row = bytes(change.before)
+                yield Was(entry.position.offset, key, place, None if row == _NULL else row)
 
     def _identity(self, history: HistoryReader, table: Table, key: bytes) -> tuple[bytes, Place]:
         """The bytes that name a row whatever its columns were called, and its place."""
@@ -196,40 +212,44 @@ class Rewind:
         return key, [1 if is_rowid and newest else 0, *values]
 
     def rows(
-        self,
-        offset: int,
-        present: Sequence[tuple[bytes, bytes]],
-        after: Place | None,
-        end: Place | None,
-        limit: int,
-        max_bytes: int,
-    ) -> list[Former]:
+        self, offset: int, present: bytes, after: Place | None, end: Place | None, limit: int
+    ) -> tuple[list[Former], Place | None]:
         """Rows as they were, in the order of their keys.
 
         Args:
             offset: of the changeset after which they were so; `cover` has reached it.
-            present: all rows there are now in the stretch asked for: key and columns.
+            present: all rows there are now in the stretch asked for, as inserts.
             after: as for `Reel.merged`.
             end: place of the last row of the stretch, None for the end of the table.
             limit: at most so many.
-            max_bytes: stop when they reach this size.
+
+        Returns:
+            The rows, and the place behind which there may be more, None where there are none.
 
         Raises:
             PastUnavailable: a column there was is gone.
         """
+        found: list[Former] = []
         with self._lock, closing(HistoryReader(self._directory)) as history:
             was = self.table(offset)
-            now = [(*self._identity(history, self.present, key), row) for key, row in present]
-            found: list[Former] = []
-            for line in self._reel.merged(offset, now, after, end, limit):
-                held = self._high if line.offset is None else line.offset
-                row = _renamed(line.row, self._lineage.names(held, offset), was.columns)
-                place = self._identity(history, self.present, line.key)[1]
-                found.append(Former(self._key(was, line.key), msgspec.Raw(row), place))
-                max_bytes -= len(row)
-                if max_bytes <= 0:
-                    break
-        return found
+            now = [
+                (*self._identity(history, self.present, bytes(insert.key)), bytes(insert.after))
+                for insert in _decode_inserts(b"[" + present + b"]")
+            ]
+            size = 0
+            # One more, which tells whether there are more.
+            for line in self._reel.merged(offset, now, after, end, limit + 1):
+                if len(found) == limit or size > _PAGE_BYTES:
+                    return found, found[-1].place
+                found.append(self._former(history, was, offset, line))
+                size += len(line.row)
+        return found, end
+
+    def _former(self, history: HistoryReader, was: Table, offset: int, line: Line) -> Former:
+        held = self._high if line.offset is None else line.offset
+        row = _renamed(line.row, self._lineage.names(held, offset), was.columns)
+        place = self._identity(history, self.present, line.key)[1]
+        return Former(self._key(was, line.key), msgspec.Raw(row), place)
 
     def _key(self, was: Table, key: bytes) -> msgspec.Raw:
         newest = self.present.key

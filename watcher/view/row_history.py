@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +10,11 @@ import msgspec
 
 from watcher import wire
 from watcher.changes import Position, ResetReason, Table
-from watcher.errors import HubClosed
+from watcher.errors import HubClosed, PastUnavailable, ReaderStopped
 from watcher.history import Entry, Head, HistoryReader, Mark, sequence
 from watcher.view.lineage import Lineage
 from watcher.view.named_key import ROWID, Key, encoded, ordered
+from watcher.view.reading import opened
 from watcher.view.rewind import expired, schema_changes
 
 
@@ -66,6 +66,8 @@ class _Part(msgspec.Struct, gc=False):
     changes: list[RowVersion]
 
 
+# Where the history loses its oldest parts while it is looked through.
+_ATTEMPTS = 5
 _decode_part = msgspec.json.Decoder(_Part).decode
 
 
@@ -108,31 +110,41 @@ class RowHistory:
             PastUnavailable: `before` is not of this history.
             HubClosed: it was given up.
         """
-        with closing(HistoryReader(self._directory)) as history:
+        with opened(self._directory) as history:
             until = self._head.offset if before is None else self._before(before)
+            lineage = self._lineage(history)
             found: list[Version] = []
-            for versions in self._changesets(history, until):
+            for versions in self._changesets(history, lineage, until):
                 if len(found) >= limit:
                     return Versions(found, found[-1].position, "limit")
                 found += versions
-        is_born = bool(found) and found[-1].change.op == "insert"
-        return Versions(found, None, "birth" if is_born else "history")
+        return Versions(found, None, "birth" if _is_born(found, lineage) else "history")
 
     def _before(self, before: Position) -> int:
         if before.epoch != self._head.epoch or before.offset > self._head.offset:
             raise expired(ResetReason.UNKNOWN_EPOCH)
         return before.offset - 1
 
-    def _changesets(self, history: HistoryReader, until: int) -> Iterator[list[Version]]:
+    def _lineage(self, history: HistoryReader) -> Lineage:
+        epoch, newest = self._head.epoch, self._head.offset
+        for _ in range(_ATTEMPTS):
+            floor = history.head().floor
+            lineage = Lineage(self._table.name, self._table)
+            try:
+                changes = list(schema_changes(history, epoch, floor, newest, self._is_closed))
+            except PastUnavailable:
+                # The oldest has gone meanwhile.
+                continue
+            for offset, body in reversed(changes):
+                lineage.step_back(offset, body)
+            return lineage
+        raise ReaderStopped("the history begins anew all the time")
+
+    def _changesets(
+        self, history: HistoryReader, lineage: Lineage, until: int
+    ) -> Iterator[list[Version]]:
         """Yields the changes of each changeset that has some, newest first."""
-        floor = history.head().floor
-        lineage = Lineage(self._table.name, self._table)
-        changes = schema_changes(
-            history, self._head.epoch, floor, self._head.offset, self._is_closed
-        )
-        for offset, body in reversed(list(changes)):
-            lineage.step_back(offset, body)
-        for low, high, table in reversed(lineage.stretches(floor, until)):
+        for low, high, table in reversed(lineage.stretches(0, until)):
             key = self._key(table)
             needle = b'"table":' + wire.encode_json(table.name) + b',"key":' + key + b","
             yield from self._in_stretch(history, low, high, needle, (table.name, key))
@@ -174,3 +186,10 @@ class RowHistory:
             for change in reversed(part.changes)
             if (change.table, bytes(change.key)) == what
         ]
+
+
+def _is_born(found: list[Version], lineage: Lineage) -> bool:
+    """Whether the oldest version is the row's birth, and not one of all the table's rows anew."""
+    if not found or found[-1].change.op != "insert":
+        return False
+    return Position.parse(found[-1].position).offset not in lineage.renewals
