@@ -1,4 +1,4 @@
-"""Views of a database beside its stream: rows by their number, in the order of any column."""
+"""What is asked of a table besides its stream: rows by their number, and how it was before."""
 
 from watcher.view.index import MAX_ROWS, TooLarge
 from watcher.view.order import Wanted

@@ -10,7 +10,14 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from watcher.errors import BadFilter, HubClosed, MalformedPosition, ReaderStopped, UnknownTable
+from watcher.errors import (
+    BadFilter,
+    HubClosed,
+    MalformedPosition,
+    PastUnavailable,
+    ReaderStopped,
+    UnknownTable,
+)
 from watcher.view import TooLarge
 from watcher.web.items import WriteRefused
 from watcher.web.rawpath import PathError
@@ -45,6 +52,7 @@ def add_problem_answers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(PathError, _path)
     app.add_exception_handler(WriteRefused, _write)
+    app.add_exception_handler(PastUnavailable, _past)
     for error, status in _STATUS.items():
         app.add_exception_handler(error, _with_status(status))
     app.add_exception_handler(Exception, _unexpected)
@@ -91,6 +99,14 @@ async def _write(_: Request, error: Exception) -> JSONResponse:
     if error.temporary:
         return _answer(503, str(error), _RETRY)
     return _answer(409, str(error))
+
+
+_PAST = {"expired": 410, "no_table": 404, "changed": 409}
+
+
+async def _past(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, PastUnavailable)
+    return _answer(_PAST[error.reason], str(error))
 
 
 def _with_status(status: int) -> Any:
