@@ -11,9 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from watcher.errors import BadFilter, HubClosed, MalformedPosition, ReaderStopped, UnknownTable
-from watcher.web.items import WriteRefused
 from watcher.web.rawpath import PathError
 from watcher.web.request import BadParameter
+from watcher.web.transaction import WriteRefused
 
 _MAX_DETAIL = 300
 _RETRY = {"retry-after": "1"}
