@@ -70,6 +70,9 @@ async def write_transaction(uri: str, *, is_open: bool) -> AsyncIterator[aiosqli
             # A checkpoint would make the watcher's log start over more often.
             await connection.execute("PRAGMA wal_autocheckpoint=0")
             await connection.execute("PRAGMA trusted_schema=0")
+            # SQLite leaves it to each connection whether references are kept. Who writes from
+            # a page cannot know of them, and a row that others refer to is not to vanish.
+            await connection.execute("PRAGMA foreign_keys=1")
             await _when_free(connection, "BEGIN IMMEDIATE")
             yield connection
             await _when_free(connection, "COMMIT")
