@@ -64,11 +64,7 @@ def make_shop(path: Path, *, readings: int) -> None:
     with shop:
         shop.executemany(
             "INSERT INTO products(name, price, stock, attributes, photo) VALUES (?, ?, ?, ?, ?)",
-            [
-                (f"{kind}, {finish}", *_details(chance))
-                for kind in _KINDS
-                for finish in _FINISHES
-            ],
+            [(f"{kind}, {finish}", *_details(chance)) for kind in _KINDS for finish in _FINISHES],
         )
         shop.executemany(
             "INSERT INTO orders(product, quantity, unit_price, state, placed, note)"
@@ -112,7 +108,14 @@ def _order(chance: random.Random, number: int) -> tuple[int, int, float, str, st
     placed = f"2026-11-{1 + number // 60:02} {8 + number % 10:02}:{number % 60:02}"
     state = chance.choice(["paid", "packed", "sent", "sent", "sent"])
     price = round(chance.uniform(19, 390), 2)
-    return chance.randrange(1, 49), chance.randrange(1, 5), price, state, placed, chance.choice(_NOTES)
+    return (
+        chance.randrange(1, 49),
+        chance.randrange(1, 5),
+        price,
+        state,
+        placed,
+        chance.choice(_NOTES),
+    )
 
 
 def _place(shop: sqlite3.Connection, chance: random.Random) -> None:
