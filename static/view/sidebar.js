@@ -13,7 +13,7 @@ export function mount(context) {
   context.on("chosen", mark);
   context.on("tables", () => {
     const tables = context.catalog.tables;
-    list.replaceChildren(...tables.map(({ name }) => element("li", "", tableButton(context, name))));
+    list.replaceChildren(...tables.map(({ name }) => element("li", "table-entry", tableButton(context, name))));
     if (!context.catalog.table(context.chosen)) context.choose(tables[0]?.name ?? null);
     mark();
   });
