@@ -21,6 +21,7 @@ from watcher.web.gate import Gate
 from watcher.web.items import Items
 from watcher.web.links import SignInLinks
 from watcher.web.page import add_page, directory_routes, static_files
+from watcher.web.past import past_routes
 from watcher.web.problems import add_problem_answers
 from watcher.web.rawpath import Anything
 from watcher.web.reads import read_routes
@@ -116,6 +117,7 @@ def _add_database(app: FastAPI, hub: Hub, *, allow_writes: bool, send_timeout: f
     """Adds all that is answered for one database."""
     app.include_router(read_routes(hub, writes=allow_writes))
     app.include_router(row_routes(hub))
+    app.include_router(past_routes(hub))
     app.include_router(stream_routes(hub, send_timeout=send_timeout))
     app.include_router(row_write_routes(hub, allowed=allow_writes))
     app.include_router(write_routes(Items(hub.path, hub.exclusion), allowed=allow_writes))

@@ -12,7 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from watcher import wire
-from watcher.errors import BadFilter, HubClosed, MalformedPosition, ReaderStopped, UnknownTable
+from watcher.errors import (
+    BadFilter,
+    HubClosed,
+    MalformedPosition,
+    PastUnavailable,
+    ReaderStopped,
+    UnknownTable,
+)
 from watcher.view import TooLarge
 from watcher.web.rawpath import PathError
 from watcher.web.request import BadParameter
@@ -51,6 +58,7 @@ def add_problem_answers(app: FastAPI) -> None:
     app.add_exception_handler(PathError, _path)
     app.add_exception_handler(WriteRefused, _write)
     app.add_exception_handler(RowChanged, _row)
+    app.add_exception_handler(PastUnavailable, _past)
     for error, status in _STATUS.items():
         app.add_exception_handler(error, _with_status(status))
     app.add_exception_handler(Exception, _unexpected)
@@ -105,6 +113,14 @@ async def _row(_: Request, error: Exception) -> Response:
     row = None if error.row is None else await asyncio.to_thread(row_object, error.row)
     body = wire.encode_json({"detail": str(error), "row": row})
     return Response(body, 409, media_type="application/json")
+
+
+_PAST = {"expired": 410, "no_table": 404, "changed": 409}
+
+
+async def _past(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, PastUnavailable)
+    return _answer(_PAST[error.reason], str(error))
 
 
 def _with_status(status: int) -> Any:
