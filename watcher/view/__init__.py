@@ -1,4 +1,4 @@
-"""What is asked of a table besides its stream: rows by their number, and how it was before."""
+"""Views of a database beside its stream: rows by number, and how it was."""
 
 from watcher.view.index import MAX_ROWS, TooLarge
 from watcher.view.order import Wanted

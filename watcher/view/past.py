@@ -15,8 +15,8 @@ from watcher.changes import Position, Table
 from watcher.errors import BadFilter, MalformedPosition, ReaderStopped, UnknownTable
 from watcher.history import Head
 from watcher.hub import Hub
-from watcher.sqlite.channel import decode_place, encode_place
 from watcher.sqlite.declared import table_by
+from watcher.sqlite.places import decode_place, encode_place
 from watcher.view.named_key import Key, ordered
 from watcher.view.reel import Place, Reel
 from watcher.view.rewind import Former, Outdated, Rewind

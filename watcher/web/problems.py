@@ -57,8 +57,8 @@ def add_problem_answers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(PathError, _path)
     app.add_exception_handler(WriteRefused, _write)
-    app.add_exception_handler(PastUnavailable, _past)
     app.add_exception_handler(RowChanged, _row)
+    app.add_exception_handler(PastUnavailable, _past)
     for error, status in _STATUS.items():
         app.add_exception_handler(error, _with_status(status))
     app.add_exception_handler(Exception, _unexpected)
@@ -108,19 +108,19 @@ async def _write(_: Request, error: Exception) -> JSONResponse:
     return _answer(409, str(error))
 
 
+async def _row(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RowChanged)
+    row = None if error.row is None else await asyncio.to_thread(row_object, error.row)
+    body = wire.encode_json({"detail": str(error), "row": row})
+    return Response(body, 409, media_type="application/json")
+
+
 _PAST = {"expired": 410, "no_table": 404, "changed": 409}
 
 
 async def _past(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PastUnavailable)
     return _answer(_PAST[error.reason], str(error))
-
-
-async def _row(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RowChanged)
-    row = None if error.row is None else await asyncio.to_thread(row_object, error.row)
-    body = wire.encode_json({"detail": str(error), "row": row})
-    return Response(body, 409, media_type="application/json")
 
 
 def _with_status(status: int) -> Any:
