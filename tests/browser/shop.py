@@ -153,7 +153,7 @@ def _restock(shop: sqlite3.Connection, chance: random.Random) -> None:
     shop.execute("INSERT INTO stock_moves VALUES (?, ?, 'delivery')", (product, change))
 
 
-def _tidy(shop: sqlite3.Connection, chance: random.Random) -> None:
+def _tidy(shop: sqlite3.Connection, _: random.Random) -> None:
     shop.execute(
         "DELETE FROM orders WHERE id IN (SELECT id FROM orders WHERE state = 'sent'"
         " ORDER BY random() LIMIT 2)"
