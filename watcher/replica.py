@@ -121,7 +121,7 @@ def _without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _drop_all(connection: sqlite3.Connection) -> None:
     tables = connection.execute(
-        "SELECT name FROM pragma_table_list WHERE schema='main' AND type IN ('table','virtual')"
+        "SELECT name FROM temp.pragma_table_list WHERE schema='main' AND type IN ('table','virtual')"
         " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     ).fetchall()
     for (name,) in tables:
@@ -151,7 +151,7 @@ def _layout(connection: sqlite3.Connection, table: str) -> _Layout:
         raise ReplicaError(f"the replica has no table {table!r}")
     taken = {name.lower() for _, name, *_ in columns}
     without_rowid = connection.execute(
-        "SELECT wr FROM pragma_table_list WHERE schema='main' AND name=?", (table,)
+        "SELECT wr FROM temp.pragma_table_list WHERE schema='main' AND name=?", (table,)
     ).fetchone()[0]
     rowid = next((name for name in _ROWID_NAMES if name not in taken), None)
     stored = tuple(name for _, name, *_, hidden in columns if hidden == 0)
@@ -163,7 +163,9 @@ def _change_table(connection: sqlite3.Connection, change: SchemaChange) -> None:
     former = quote(change.renamed_from or change.table)
     exists = _exists(connection, change.renamed_from or change.table)
     if change.after is None or change.columns is None or not exists:
-        connection.execute(f"DROP TABLE IF EXISTS {quote(change.table)}")
+        # "If exists" would take a function of SQLite's that reads like a table for one.
+        if _exists(connection, change.table):
+            connection.execute(f"DROP TABLE {quote(change.table)}")
         if change.after is not None:
             _make_table(connection, change, change.after)
         return
@@ -189,7 +191,8 @@ def _make_table(connection: sqlite3.Connection, change: SchemaChange, sql: str) 
 
 def _exists(connection: sqlite3.Connection, table: str) -> bool:
     found = connection.execute(
-        "SELECT 1 FROM sqlite_schema WHERE type IN ('table', 'view') AND name=?", (table,)
+        "SELECT 1 FROM sqlite_schema WHERE type IN ('table', 'view') AND name=? COLLATE NOCASE",
+        (table,),
     ).fetchone()
     return found is not None
 

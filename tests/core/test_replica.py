@@ -220,6 +220,14 @@ def test_rowids_are_reached_by_whatever_name_is_free(
     assert rows(replica, f"SELECT {free} FROM t") == [(9,)]
 
 
+def test_a_table_may_be_called_like_a_function_of_pragma(replica: sqlite3.Connection) -> None:
+    """It hides the function that lists tables, by which layouts are read."""
+    apply(replica, commit(made("CREATE TABLE pragma_table_list(name)", "pragma_table_list")))
+    apply(replica, commit(made("CREATE TABLE t(id INTEGER PRIMARY KEY, x)")))
+    apply(replica, commit(insert({"id": 1}, {"id": 1, "x": "a"})))
+    assert rows(replica) == [(1, "a")]
+
+
 def test_a_row_cannot_come_twice(replica: sqlite3.Connection) -> None:
     """Applying a changeset again is refused, with a key and without one, and changes nothing."""
     apply(replica, commit(made("CREATE TABLE t(x)"), made("CREATE TABLE u(k PRIMARY KEY)", "u")))

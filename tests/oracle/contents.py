@@ -54,7 +54,7 @@ def _tables(
     factory, db.text_factory = db.text_factory, bytes
     try:
         tables = db.execute(
-            "SELECT name, wr FROM pragma_table_list WHERE schema='main' AND type='table'"
+            "SELECT name, wr FROM temp.pragma_table_list WHERE schema='main' AND type='table'"
         ).fetchall()
         found = {name.decode(): wr for name, wr in tables if not name.startswith(b"sqlite_")}
         for name, wr in sorted(found.items()):

@@ -174,6 +174,12 @@ def test_each_database_has_its_own_schema() -> None:
         assert two.schema("new").tables.keys() == {"t"}
 
 
+def test_a_table_may_be_called_like_a_function_of_pragma() -> None:
+    """Such a table hides the function that lists tables, and must not hide all of them."""
+    found = schema("CREATE TABLE pragma_table_list(schema, name); CREATE TABLE t(x)")
+    assert found.tables.keys() == {"pragma_table_list", "t"}
+
+
 def test_a_database_without_anything_has_an_empty_schema() -> None:
     """A file of no bytes, and one whose tables are all gone."""
     with attached() as found:

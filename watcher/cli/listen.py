@@ -102,7 +102,9 @@ def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
 
 
 def _listen(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named, asyncio sends at once what it is given (TCP_NODELAY). Without it the
+    # second part of an answer would wait for the client's acknowledgement, which takes its time.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
             # Connections of a server that has just ended must not keep its port. (On Windows

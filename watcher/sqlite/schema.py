@@ -232,7 +232,7 @@ def _read_kinds(
     db: apsw.Connection, database: str, encoding: str
 ) -> dict[str, tuple[str, bool, bool]]:
     rows = db.execute(
-        "SELECT CAST(name AS BLOB), type, wr, strict FROM pragma_table_list WHERE schema=?",
+        "SELECT CAST(name AS BLOB), type, wr, strict FROM temp.pragma_table_list WHERE schema=?",
         (database,),
     )
     return {
