@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -21,10 +22,12 @@ import pytest
 from websockets.sync.client import ClientConnection
 
 from tests.conftest import Write
-from tests.web.service import Service, receive_until, run_service
+from tests.web.service import Service, make_database, receive_until, run_service
+from watcher.errors import UnknownTable
 from watcher.sqlite.exclusion import Exclusion
-from watcher.web import transaction
+from watcher.web import create_app, transaction
 from watcher.web.body import MAX_BODY, MAX_ROW_BODY
+from watcher.web.table_writes import TableWrites
 
 HOSTILE = """a'b/c "{}[x]%2F;--"""
 TABLES = f"""
@@ -585,6 +588,11 @@ def test_a_file_that_can_only_be_read_is_refused(tmp_path: Path) -> None:
         refused(Rows(http, "items").add(name="x"), 409, "can only be read")
 
 
+def test_an_old_sqlite_is_named(of: Of, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
+    refused(of("items").add(name="x"), 409, "SQLite 3.37")
+
+
 # Who may
 
 
@@ -612,6 +620,18 @@ def test_where_writing_is_off_nothing_is_written(tmp_path: Path) -> None:
         assert len(query(service, "SELECT * FROM items")) == 2
 
 
+def test_each_of_several_databases_is_written_below_its_path(tmp_path: Path) -> None:
+    with (
+        run_service(
+            tmp_path, make_app=lambda hub: create_app({"a b.db": hub}, allow_writes=True)
+        ) as service,
+        httpx.Client(base_url=f"{service.url}/db/a%20b.db", trust_env=False) as http,
+    ):
+        assert http.get("/health").json()["writes"] is True
+        known(Rows(http, "items").add(name="x" * 100_000), 201)
+        assert query(service, "SELECT id, length(name) FROM items WHERE id > 2") == [(3, 100_000)]
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null"])
 @pytest.mark.fault("H10")
 def test_a_page_of_another_site_writes_no_row(
@@ -629,6 +649,21 @@ INSERT INTO people(name) VALUES ('Ann');
 CREATE TABLE vault(id INTEGER PRIMARY KEY, v);
 CREATE TABLE keyed(secret PRIMARY KEY, v);
 """
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["(rowid, oid, _rowid_)", "(secret PRIMARY KEY, v)", "(secret, SECRET2)"],
+    ids=["no-key", "key-excluded", "all-excluded"],
+)
+def test_a_table_that_can_no_longer_be_watched_is_not_written(tmp_path: Path, shape: str) -> None:
+    """Though the watching may not know yet that it was made anew."""
+    path = make_database(tmp_path / "a.db", f"CREATE TABLE t{shape}; INSERT INTO t DEFAULT VALUES;")
+    exclusion = Exclusion.of(exclude=["t.secret", "t.secret2"])
+    with pytest.raises(UnknownTable):
+        asyncio.run(TableWrites(path, exclusion).add("t", {}))
+    with pytest.raises(UnknownTable):
+        asyncio.run(TableWrites(path, exclusion).remove("t", {"$rowid": 1}, {}))
 
 
 def test_what_is_excluded_cannot_be_written_or_seen(tmp_path: Path) -> None:

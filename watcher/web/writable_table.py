@@ -113,6 +113,8 @@ async def read_writable(
     ((sql,),) = await _rows(connection, _STATEMENT, name)
     key_terms = await _key_terms(connection, name, key)
     rowid = None if without_rowid else _rowid_name(names)
+    if rowid is None and not key:  # nothing tells its rows apart
+        raise UnknownTable(name)
     ((encoding,),) = await _rows(connection, "PRAGMA main.encoding")
     return WritableTable(
         name=name,
