@@ -405,6 +405,13 @@ def test_other_databases_are_written_only_with_allow_writes(
     closed, opened = serve(path), serve(path, "--allow-writes")
     assert httpx.get(f"{closed.url}/update/1/456").status_code == 403
     assert httpx.get(f"{opened.url}/update/1/456").status_code == 200
+    row = {"row": {"name": "x"}}
+    assert httpx.post(f"{closed.url}/tables/items/rows", json=row).status_code == 403
+    assert httpx.post(f"{opened.url}/tables/items/rows", json=row).status_code == 201
+    assert [httpx.get(f"{each.url}/health").json()["writes"] for each in (closed, opened)] == [
+        False,
+        True,
+    ]
 
 
 def test_an_existing_demo_database_is_kept(tmp_path: Path, write: Write) -> None:

@@ -24,9 +24,22 @@ from watcher.hub import Hub, Rows
 from watcher.sinks.stdout import JsonLines
 from watcher.sqlite import condition, process
 from watcher.sqlite.places import decode_place
-from watcher.web import capacity, handshake, metrics, reads, request, service, socket, streams
+from watcher.web import (
+    body,
+    capacity,
+    handshake,
+    metrics,
+    reads,
+    request,
+    row_writes,
+    service,
+    socket,
+    streams,
+    transaction,
+)
 from watcher.web import rows as web_rows
 from watcher.web.protocol import GuardedWebSocket
+from watcher.web.table_writes import KnownRow, RowChanged
 from watcher.wire import Message, values
 
 DIRECTORY = ROOT / "docs"
@@ -236,6 +249,8 @@ def test_the_numbers_are_those_of_the_code() -> None:
         ("### `heartbeat`", f"After {heartbeat:.0f} seconds without"),
         ("## Values", f"more than {wire.LARGE_VALUE_BYTES // 1024} KiB"),
         ("## Closing", f"longer than {socket.SEND_TIMEOUT:.0f} seconds to make room"),
+        ("## Writing rows", f"at most {body.MAX_ROW_BODY // 2**20} MiB"),
+        ("## Writing rows", f"within {transaction.BUSY_TIMEOUT:.0f} seconds"),
         ("## Limits", f"up to {socket.MAX_FRAME // 1024} KiB"),
         ("## Limits", f"{kept.seconds / 86400:.0f} days, {kept.changesets:,} changesets"),
         ("## Limits", f"or {kept.bytes // 2**20} MiB"),
@@ -263,6 +278,14 @@ def test_answers_over_http_are_what_is_sent() -> None:
     assert decode_place(rows["next"]) == [0, 1]
     for database in databases:
         assert list(database) == list(service.DatabaseReport.model_fields)
+
+
+def test_answers_to_writes_are_what_is_sent() -> None:
+    """A row that was written, and one that was not as it was seen."""
+    written, changed = examples(section("## Writing rows"))
+    assert wire.encode_json(written) == row_writes._encode(KnownRow(**written))
+    assert changed["detail"] == str(RowChanged(changed["row"]))
+    assert list(changed) == list(row_writes.RowConflict.model_fields)
 
 
 def test_the_first_message_of_a_client_is_understood() -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from watcher import wire
 from watcher.changes import Row
-from watcher.errors import UnknownTable
+from watcher.errors import ReaderStopped, UnknownTable
 from watcher.hub import Hub
 from watcher.web.problems import Problem, problems
 from watcher.web.request import BadParameter, single
@@ -119,6 +119,8 @@ def row_write_routes(hub: Hub, *, allowed: bool) -> APIRouter:
 
 
 def _require_watched(hub: Hub, table: str) -> None:
+    if not hub.head.epoch:
+        raise ReaderStopped("there is no first copy yet")
     if all(watched.name != table for watched in hub.tables()):
         raise UnknownTable(table)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -44,6 +45,8 @@ class RowChanged(WriteRefused):
 
 
 Place = Sequence[Value]
+
+_NEEDED = (3, 37)  # has PRAGMA table_list, and RETURNING
 
 
 class TableWrites:
@@ -124,6 +127,12 @@ class TableWrites:
 
     @asynccontextmanager
     async def _rows_of(self, table: str) -> AsyncIterator[_Rows]:
+        if sqlite3.sqlite_version_info < _NEEDED:
+            needed = ".".join(map(str, _NEEDED))
+            detail = (
+                f"Rows are written with SQLite {needed} or newer; Python has an older one here."
+            )
+            raise WriteRefused(detail, temporary=False)
         is_open = self._exclusion.is_empty
         async with write_transaction(self._uri, is_open=is_open) as connection:
             yield _Rows(connection, await read_writable(connection, table, self._exclusion))
@@ -136,6 +145,7 @@ class _Rows:
         self._connection = connection
         self.table = table
         self._name = f"main.{quote(table.name)}"
+        self._is_utf8 = table.encoding == "utf-8"
         self._returning = f" RETURNING {', '.join(table.terms)}"
         # What the table says may delete other rows, or write nothing. Where it says nothing the
         # clause is left out, because it would also decide for the statements of triggers.
@@ -229,19 +239,28 @@ class _Rows:
         return [f"{t} = {mark}" for t, mark in zip(terms, self._marks(values), strict=True)]
 
     def _marks(self, values: Iterable[Value]) -> list[str]:
-        # Text that is not valid has no form as a Python string; SQLite takes it as bytes.
-        return ["CAST(? AS TEXT)" if isinstance(v, InvalidText) else "?" for v in values]
+        return [self._mark(v) if isinstance(v, InvalidText) else "?" for v in values]
+
+    def _mark(self, text: InvalidText) -> str:
+        # Text that is not valid has no form as a Python string; SQLite casts bytes to it. As
+        # UTF-16 it takes them in a literal only: bound ones older versions take for UTF-8.
+        return f"CAST({'?' if self._is_utf8 else self._literal(text)} AS TEXT)"
+
+    def _literal(self, text: InvalidText) -> str:
+        try:
+            decoded = text.data.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            detail = "The database stores texts in UTF-16, in which these bytes have no form."
+            raise Misfit(self.table.name, detail) from error
+        return f"x'{decoded.encode(self.table.encoding, 'surrogatepass').hex()}'"
 
     async def _all(self, sql: str, parameters: Iterable[Value]) -> list[tuple[Value, ...]]:
-        bound = [self._encoded(v) if isinstance(v, InvalidText) else v for v in parameters]
+        bound = [
+            value.data if isinstance(value, InvalidText) else value
+            for value in parameters
+            if self._is_utf8 or not isinstance(value, InvalidText)
+        ]
         return [tuple(row) for row in await self._connection.execute_fetchall(sql, bound)]
-
-    def _encoded(self, text: InvalidText) -> bytes:
-        # A cast takes bytes for text in the encoding of the file.
-        if self.table.encoding == "utf-8":
-            return text.data
-        decoded = text.data.decode("utf-8", "surrogatepass")
-        return decoded.encode(self.table.encoding, "surrogatepass")
 
 
 def _is_as_seen(seen: Row, now: Row) -> bool:

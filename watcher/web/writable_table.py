@@ -102,18 +102,23 @@ async def read_writable(
     kinds = [(kind, wr) for _, found, kind, _, wr, _ in listed if found == name]
     columns = await _rows(connection, f"PRAGMA main.table_xinfo({quote(name)})")
     names = [column[1] for column in columns if column[6] != _HIDDEN]
+    shown = tuple(each for each in names if not exclusion.hides_column(name, each))
+    key = tuple(c[1] for c in sorted(columns, key=lambda c: c[5]) if c[5])
     is_text = all(isinstance(each, str) for each in names)
-    if [kind for kind, _ in kinds] != ["table"] or _is_internal(name) or not is_text:
+    is_ordinary = [kind for kind, _ in kinds] == ["table"] and not _is_internal(name)
+    # Without its key, or any column, a table is not watched.
+    if not is_ordinary or not is_text or not shown or not set(key) <= set(shown):
         raise UnknownTable(name)
     ((_, without_rowid),) = kinds
     ((sql,),) = await _rows(connection, _STATEMENT, name)
-    key = tuple(c[1] for c in sorted(columns, key=lambda c: c[5]) if c[5])
     key_terms = await _key_terms(connection, name, key)
     rowid = None if without_rowid else _rowid_name(names)
+    if rowid is None and not key:  # nothing tells its rows apart
+        raise UnknownTable(name)
     ((encoding,),) = await _rows(connection, "PRAGMA main.encoding")
     return WritableTable(
         name=name,
-        columns=tuple(each for each in names if not exclusion.hides_column(name, each)),
+        columns=shown,
         key=key,
         terms=key_terms if rowid is None else (rowid,),
         key_terms=key_terms,
