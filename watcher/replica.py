@@ -121,7 +121,8 @@ def _without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _drop_all(connection: sqlite3.Connection) -> None:
     tables = connection.execute(
-        "SELECT name FROM temp.pragma_table_list WHERE schema='main' AND type IN ('table','virtual')"
+        "SELECT name FROM temp.pragma_table_list"
+        " WHERE schema='main' AND type IN ('table','virtual')"
         " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     ).fetchall()
     for (name,) in tables:
