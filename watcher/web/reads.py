@@ -1,4 +1,4 @@
-"""What can be asked of the watched database over plain HTTP: health, tables, large values."""
+"""What can be asked of the watched database over plain HTTP: health, large values."""
 
 from __future__ import annotations
 
@@ -26,14 +26,6 @@ class HealthReport(BaseModel):
     database: str = Field(description="File name of the database.")
 
 
-class TableDefinition(BaseModel):
-    """What a client must know of a table."""
-
-    name: str
-    key: list[str] = Field(description="Columns of the declared primary key.")
-    columns: list[str] = Field(description="All visible columns in order.")
-
-
 def read_routes(hub: Hub) -> APIRouter:
     """The routes that read.
 
@@ -54,13 +46,6 @@ def read_routes(hub: Hub) -> APIRouter:
             "clients": report.clients,
             "database": hub.name,
         }
-
-    @router.get("/tables", response_model=list[TableDefinition], summary="The watched tables")
-    async def tables() -> list[dict[str, object]]:
-        return [
-            {"name": table.name, "key": list(table.key), "columns": list(table.columns)}
-            for table in hub.tables()
-        ]
 
     @router.get(
         "/values/{sha256}",
