@@ -26,7 +26,7 @@ from watcher.sqlite.channel import (
     Stretch,
 )
 from watcher.sqlite.content import read_rows
-from watcher.sqlite.places import decode_place, encode_place, pack, unpack
+from watcher.sqlite.places import decode_place, encode_place, pack, pack_rows, unpack
 from watcher.sqlite.reader import Reader
 from watcher.sqlite.schema import Schema, SchemaObject
 from watcher.sqlite.slices import count_stretch, read_at, read_slice
@@ -125,7 +125,7 @@ class Answers:
             question.id,
             position,
             number=found.number,
-            rows=pack(found.rows),
+            rows=pack_rows(found.rows),
             next=None if found.next is None else pack(found.next),
         )
 

@@ -46,6 +46,23 @@ class TooLarge(WatchError):
         )
 
 
+class OrderLost(WatchError):
+    """The order of a table cannot be kept; another attempt may do.
+
+    Args:
+        table: its name.
+        detail: what is known of the cause.
+    """
+
+    def __init__(self, table: str, detail: str) -> None:
+        super().__init__(table, detail)
+        self.table = table
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"the rows of {self.table[:80]!r} cannot be put in order: {self.detail}"
+
+
 class Index:
     """Rows of one table in the order of their keys, or of a column and then of their keys.
 

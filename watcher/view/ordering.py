@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import apsw
 import msgspec
 
 from watcher.changes import Position, Row
@@ -22,9 +23,9 @@ from watcher.sqlite.channel import (
     Keyed,
     Stretch,
 )
-from watcher.sqlite.places import pack
+from watcher.sqlite.places import pack_rows
 from watcher.view.cursor import Void
-from watcher.view.index import MAX_ROWS, Index, TooLarge
+from watcher.view.index import MAX_ROWS, Index, OrderLost, TooLarge
 from watcher.view.order import Known, Order, Selection, Wanted
 from watcher.view.places import Place
 
@@ -120,8 +121,12 @@ class Ordering:
                     await asyncio.sleep(_RETRY_SECONDS)
         except WatchError as error:
             self.failure = error
+        except (apsw.Error, OSError) as error:
+            # No room for its file, perhaps.
+            self.failure = OrderLost(self.wanted.table, str(error))
         finally:
             self._drop()
+            self.failure = self.failure or OrderLost(self.wanted.table, "it was given up")
             self._built.set()
 
     def _drop(self) -> None:
@@ -222,6 +227,7 @@ class Ordering:
             UnknownTable: the table is not there any more.
             BadFilter: the column is not there, or the condition does not fit the table.
             TooLarge: the table is too large.
+            OrderLost: the order cannot be kept at the moment.
             ReaderStopped: the rows cannot be read at the moment.
         """
         self.used = time.monotonic()
@@ -297,7 +303,7 @@ class Ordering:
             order.noted = None
 
     async def _read(self, order: Order, places: list[Place], known: Known) -> None:
-        answer = await self._hub.ask(AskKeyed(0, self.wanted.table, pack(places)), Keyed)
+        answer = await self._hub.ask(AskKeyed(0, self.wanted.table, pack_rows(places)), Keyed)
         await order.advance(Position.parse(answer.position))
         for place, insert in zip(places, _decode_inserts(answer.inserts), strict=False):
             known[place] = None if insert is None else (insert.key, insert.after)

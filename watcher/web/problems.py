@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from watcher.errors import BadFilter, HubClosed, MalformedPosition, ReaderStopped, UnknownTable
-from watcher.view import TooLarge
+from watcher.view import OrderLost, TooLarge
 from watcher.web.items import WriteRefused
 from watcher.web.rawpath import PathError
 from watcher.web.request import BadParameter
@@ -56,6 +56,7 @@ _STATUS: dict[type[Exception], int] = {
     BadFilter: 422,
     BadParameter: 422,
     TooLarge: 422,
+    OrderLost: 503,
     HubClosed: 503,
     ReaderStopped: 503,
 }
