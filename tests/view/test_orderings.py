@@ -7,10 +7,7 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote as url_quote
@@ -20,14 +17,15 @@ import pytest
 from starlette.types import ASGIApp
 
 from tests.conftest import Write
-from tests.web.service import Service, run_service
+from tests.view.served import reached, watching, writing
 from watcher import wire
 from watcher.changes import InvalidText
 from watcher.hub import Hub
 from watcher.sqlite.names import quote
+from watcher.view import index, ordering
+from watcher.view.orderings import MAX_ORDERINGS
 from watcher.web import create_app
 
-_MARKER = "CREATE TABLE marker(n INTEGER); INSERT INTO marker VALUES (0);"
 _VALUES = (
     "NULL", "0", "1", "-1", "1.0", "1.5", "-0.5", "9007199254740993", "-9223372036854775808",
     "9e999", "-9e999", "''", "'a'", "'A'", "'a '", "'B'", "'b'", "'é'", "'ê  '", "'10'", "'9'",
@@ -93,26 +91,6 @@ SHAPES = {
         "PRAGMA encoding='UTF-16le';",
     ),
 }  # fmt: skip
-
-
-@contextmanager
-def watching(tmp_path: Path, script: str, **options: Any) -> Iterator[tuple[Service, httpx.Client]]:
-    with (
-        run_service(tmp_path, script=script + _MARKER, **options) as service,
-        httpx.Client(base_url=service.url, trust_env=False, timeout=30) as http,
-    ):
-        yield service, http
-
-
-def reached(http: httpx.Client, path: Path, write: Write, sql: str) -> str:
-    """Writes, and waits until it has been seen; returns the position of a state with it."""
-    write(path, f"{sql}; UPDATE marker SET n = n + 1;")
-    with closing(sqlite3.connect(path)) as connection:
-        ((number,),) = connection.execute("SELECT n FROM marker")
-    while True:
-        page = http.get("/tables/marker/rows").json()
-        if page["rows"][0]["row"]["n"] == number:
-            return str(page["position"])
 
 
 def window(http: httpx.Client, table: str, **parameters: Any) -> dict[str, Any]:
@@ -300,21 +278,6 @@ while True:
 """
 
 
-@contextmanager
-def writing(path: Path, loop: str) -> Iterator[None]:
-    """Another process that writes until the end of the block."""
-    code = (
-        "import sqlite3, sys\n"
-        "connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)\n" + loop
-    )
-    with subprocess.Popen([sys.executable, "-c", code, str(path)]) as process:
-        try:
-            yield
-            assert process.poll() is None, "the writer ended"
-        finally:
-            process.kill()
-
-
 def test_another_schema_builds_an_order_anew(tmp_path: Path, write: Write) -> None:
     """A column that comes, a table that is made anew, one that goes."""
     script = "CREATE TABLE t(id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1,'x'),(2,'b');"
@@ -401,3 +364,64 @@ def test_large_values_are_ordered_and_read(tmp_path: Path, write: Write) -> None
         rows = whole(http, "t", 9, order="a", at_least=position)
         assert [row["key"]["id"] for row in rows] == [8, 7, 6, 5, 4, 1, 3, 2]
         assert rows[0]["row"]["a"]["$large"]["bytes"] == 300000
+
+
+def test_an_order_nobody_asks_for_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And built again for who asks later."""
+    monkeypatch.setattr(ordering, "_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(ordering, "_IDLE_LOOK_SECONDS", 0.05)
+    with watching(tmp_path, "") as (service, http):
+        before = service.open_tasks()
+        assert window(http, "items", order="name")["total"] == 2
+        assert service.open_tasks() > before
+        while service.open_tasks() > before:
+            pass
+        assert window(http, "items", order="name")["total"] == 2
+
+
+def test_few_orders_are_kept_at_once(tmp_path: Path) -> None:
+    """The one unused for longest makes room; whoever asks for it again waits for it."""
+    columns = ",".join(f"c{number}" for number in range(2 * MAX_ORDERINGS))
+    with watching(tmp_path, f"CREATE TABLE t({columns}); INSERT INTO t(c1) VALUES (5);") as (
+        service,
+        http,
+    ):
+        before = service.open_tasks()
+        for number in [*range(2 * MAX_ORDERINGS), 0, 1]:
+            assert window(http, "t", order=f"c{number}")["total"] == 1
+        while service.open_tasks() > before + MAX_ORDERINGS:
+            pass
+
+
+def test_a_table_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    """In a sentence, before it is read; and when it grows too large later."""
+    for module in (index, ordering):
+        monkeypatch.setattr(module, "MAX_ROWS", 3)
+    script = "CREATE TABLE t(x); INSERT INTO t VALUES (1),(2),(3),(4);"
+    with watching(tmp_path, script) as (service, http):
+        for _ in range(2):
+            refused = http.get("/tables/t/rows?offset=0&order=x")
+            assert refused.status_code == 422
+            assert "too large" in refused.json()["detail"]
+        assert len(http.get("/tables/t/rows").json()["rows"]) == 4
+        assert window(http, "items", offset=0)["total"] == 2
+        sql = "INSERT INTO items(name) VALUES ('a'), ('b')"
+        position = reached(http, service.database, write, sql)
+        grown = http.get("/tables/items/rows", params={"offset": 0, "at_least": position})
+        assert grown.status_code == 422
+        write(service.database, "DELETE FROM t")
+
+
+def test_orders_end_with_the_service(tmp_path: Path) -> None:
+    """Whatever they are at; the fixture would report a task that is left behind."""
+    script = (
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, x);"
+        "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 100000)"
+        " INSERT INTO t SELECT i, random() FROM c;"
+    )
+    with watching(tmp_path, script) as (_, http):
+        assert http.get("/tables/t/rows?offset=0&order=x").status_code in {200, 202}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import apsw
@@ -25,7 +25,7 @@ MAX_ROWS = 5_000_000
 
 _PAGE = 4096
 _CACHE_KIB = 16 * 1024
-_MAX_BYTES = 2 * 1024**3
+_MAX_BYTES = 1024**3
 
 
 class TooLarge(WatchError):
@@ -273,6 +273,8 @@ class Index:
         return count
 
     def close(self) -> None:
-        """Lets go of the database; idempotent."""
+        """Lets go of the database, whatever is being done with it; idempotent."""
+        with suppress(apsw.ConnectionClosedError):
+            self._db.interrupt()
         with self._lock:
             self._db.close()

@@ -44,7 +44,9 @@ _MARGIN = 16
 _WINDOW_BYTES = 8 * 1024 * 1024
 # An order nobody has asked for so long is given up.
 _IDLE_SECONDS = 300.0
-_IDLE_LOOK_SECONDS = 10.0
+_IDLE_LOOK_SECONDS = 1.0
+# So long it is taken for granted that a table is too large.
+_TOO_LARGE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Ordering:
         self.wanted = wanted
         self.used = time.monotonic()
         self.failure: WatchError | None = None
+        self._failed = 0.0
+        self._is_told = False
         self._order: Order | None = None
         self._built: asyncio.Event = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -124,10 +128,21 @@ class Ordering:
         except (apsw.Error, OSError) as error:
             # No room for its file, perhaps.
             self.failure = OrderLost(self.wanted.table, str(error))
+        except Exception:
+            self.failure = OrderLost(self.wanted.table, "the log of the service says more")
+            raise
         finally:
             self._drop()
-            self.failure = self.failure or OrderLost(self.wanted.table, "it was given up")
+            self._failed = time.monotonic()
             self._built.set()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether it has ended with a failure that somebody is still to be told."""
+        if isinstance(self.failure, TooLarge):
+            # That takes a while to find out.
+            return time.monotonic() - self._failed < _TOO_LARGE_SECONDS
+        return self.failure is not None and not self._is_told
 
     def _drop(self) -> None:
         order, self._order = self._order, None
@@ -239,6 +254,7 @@ class Ordering:
         except TimeoutError:
             return self._progress()
         if self.failure is not None:
+            self._is_told = True
             raise self.failure
         if at_least is not None:
             await self._reach(at_least)
@@ -250,6 +266,9 @@ class Ordering:
             except Void:
                 self._drop()
                 return self._progress()
+            except apsw.Error as error:
+                # Another order took its place, perhaps.
+                raise OrderLost(self.wanted.table, str(error)) from error
 
     def _progress(self) -> Building:
         part = min(1.0, self._taken / self._expected) if self._expected else 0.0
