@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from websockets.frames import CloseCode
 
 from tests.served import ROOT
@@ -24,6 +25,7 @@ from watcher.hub import Hub, Rows
 from watcher.sinks.stdout import JsonLines
 from watcher.sqlite import condition, process
 from watcher.sqlite.places import decode_place
+from watcher.view import MAX_LIMIT, MAX_ROWS, Window
 from watcher.web import (
     body,
     capacity,
@@ -38,6 +40,7 @@ from watcher.web import (
     transaction,
 )
 from watcher.web import rows as web_rows
+from watcher.web import tables as web_tables
 from watcher.web.protocol import GuardedWebSocket
 from watcher.web.table_writes import KnownRow, RowChanged
 from watcher.wire import Message, values
@@ -268,8 +271,9 @@ def test_answers_over_http_are_what_is_sent() -> None:
     assert list(health) == list(reads.HealthReport.model_fields)
     assert reads.HealthReport.model_validate(health, strict=True).model_dump() == health
     for definition in tables:
-        again = wire.table_object(wire.decode_table(definition))
-        assert wire.encode_json(definition) == wire.encode_json(again)
+        assert list(definition) == list(web_tables.TableDefinition.model_fields)
+        again = web_tables.TableDefinition.model_validate(definition, strict=True)
+        assert again.model_dump() == definition
     inserts = [
         Change(Op.INSERT, rows["table"], row["key"], None, row["row"]) for row in rows["rows"]
     ]
@@ -278,6 +282,26 @@ def test_answers_over_http_are_what_is_sent() -> None:
     assert decode_place(rows["next"]) == [0, 1]
     for database in databases:
         assert list(database) == list(service.DatabaseReport.model_fields)
+
+
+def test_rows_by_number_are_told_as_they_are_sent() -> None:
+    """A window, the answer before it, and a definition, field by field."""
+    found, building = examples(section("## Rows by number"))
+    encoded = [
+        (Raw(wire.encode_json(r["key"])), Raw(wire.encode_json(r["row"]))) for r in found["rows"]
+    ]
+    window = Window(
+        found["position"], encoded, found["offset"], found["total"], found["index"], found["found"]
+    )
+    assert found == json.loads(wire.encode_json(web_rows._window_object(found["table"], window)))
+    web_rows.RowPage.model_validate(found, strict=True)
+    again = web_rows.OrderBuilding.model_validate(building, strict=True)
+    assert again.model_dump() == building
+    (declared,) = examples(section("## What is declared"))
+    assert web_tables.TableSchema.model_validate(declared, strict=True).model_dump() == declared
+    text = " ".join(section("## Rows by number").split())
+    assert f"more than {MAX_ROWS:,} rows" in text
+    assert f"1 to {MAX_LIMIT:,};" in text
 
 
 def test_answers_to_writes_are_what_is_sent() -> None:

@@ -26,7 +26,7 @@ from watcher.sqlite.channel import (
     Stretch,
 )
 from watcher.sqlite.content import read_rows
-from watcher.sqlite.places import decode_place, encode_place, pack, unpack
+from watcher.sqlite.places import decode_place, encode_place, pack, pack_rows, unpack
 from watcher.sqlite.reader import Reader
 from watcher.sqlite.schema import Schema, SchemaObject
 from watcher.sqlite.slices import count_stretch, read_at, read_slice
@@ -34,6 +34,7 @@ from watcher.sqlite.slices import count_stretch, read_at, read_slice
 _NOTHING = msgspec.Raw(b"[]")
 # What one answer may take. Commits wait for it, and others have their turn behind it.
 _SECONDS = 0.003
+_COUNT_SECONDS = 0.002
 _SLICE_BYTES = 1024 * 1024
 
 
@@ -124,7 +125,7 @@ class Answers:
             question.id,
             position,
             number=found.number,
-            rows=pack(found.rows),
+            rows=pack_rows(found.rows),
             next=None if found.next is None else pack(found.next),
         )
 
@@ -149,7 +150,7 @@ class Answers:
     def _stretch(self, question: AskStretch, position: str) -> Stretch:
         after = None if question.after is None else unpack(question.after)
         with self._reader.table(question.table) as (table, rows, _):
-            found = count_stretch(rows, table, after, question.limit)
+            found = count_stretch(rows, table, after, _COUNT_SECONDS)
         place = None if found.next is None else pack(found.next)
         return Stretch(question.id, position, count=found.rows, next=place)
 

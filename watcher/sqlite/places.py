@@ -38,25 +38,33 @@ def decode_place(token: str) -> list[Value]:
     return place
 
 
-def _pack_odd(value: Any) -> msgspec.msgpack.Ext:
-    if isinstance(value, InvalidText):
-        return msgspec.msgpack.Ext(_INVALID_TEXT, value.data)
-    raise TypeError(f"not a value: {type(value).__name__}")
-
-
 def _unpack_odd(_: int, data: memoryview) -> InvalidText:
     return InvalidText(bytes(data))
 
 
-_pack = msgspec.msgpack.Encoder(enc_hook=_pack_odd).encode
+_pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[Any], ext_hook=_unpack_odd).decode
 
 
-def pack(values: Sequence[Value] | Sequence[Sequence[Value]]) -> bytes:
-    """Packs values, or rows of them, for the channel alone; no type is lost."""
-    return _pack(values)
+def pack(place: Sequence[Value]) -> bytes:
+    """Packs a place, or any values, for the channel alone; no type is lost."""
+    return _pack(_packable(place))
+
+
+def pack_rows(rows: Sequence[Sequence[Value]]) -> bytes:
+    """Packs places or rows; see `pack`."""
+    return _pack([_packable(row) for row in rows])
+
+
+def _packable(row: Sequence[Value]) -> Sequence[object]:
+    if not any(type(value) is InvalidText for value in row):
+        return row
+    return [
+        msgspec.msgpack.Ext(_INVALID_TEXT, value.data) if isinstance(value, InvalidText) else value
+        for value in row
+    ]
 
 
 def unpack(data: bytes) -> list[Any]:
-    """Undoes `pack`; rows come as lists."""
+    """Undoes `pack` and `pack_rows`; rows come as lists."""
     return _unpack(data)

@@ -1,6 +1,7 @@
 """Views of a database beside its stream: rows by number, and how it was."""
 
-from watcher.view.index import MAX_ROWS, TooLarge
+from watcher.view.counts import Counts
+from watcher.view.index import MAX_ROWS, OrderLost, TooLarge
 from watcher.view.order import Wanted
 from watcher.view.ordering import MAX_LIMIT, Building, Ordering, Window
 from watcher.view.orderings import Orderings
@@ -9,6 +10,8 @@ __all__ = [
     "MAX_LIMIT",
     "MAX_ROWS",
     "Building",
+    "Counts",
+    "OrderLost",
     "Ordering",
     "Orderings",
     "TooLarge",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from watcher.changes import Position, ResetReason
+from watcher.errors import ReaderStopped
 from watcher.history import Entry, sequence
 from watcher.hub import Hub
 
@@ -43,11 +44,11 @@ class Cursor:
 
         Raises:
             Void: the history does not have what is behind the cursor, or is another one.
+            ReaderStopped: the next reader is starting; its epoch will tell.
         """
         head = self._hub.head
         if not head.epoch:
-            # The next reader is starting; its epoch will tell.
-            return
+            raise ReaderStopped("it is being restarted")
         target = head.offset if position is None else position.offset
         if (position or head.position).epoch != self.position.epoch:
             raise Void
@@ -57,7 +58,7 @@ class Cursor:
             if isinstance(found, ResetReason):
                 raise Void
             if not found:
-                break
+                raise ReaderStopped("it is being restarted")
             yield [entry for entry, _ in found]
             newest = found[-1][0]
             place = newest.seq

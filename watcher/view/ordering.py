@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import apsw
 import msgspec
 
 from watcher.changes import Position, Row
@@ -22,16 +23,16 @@ from watcher.sqlite.channel import (
     Keyed,
     Stretch,
 )
-from watcher.sqlite.places import pack
+from watcher.sqlite.places import pack_rows
 from watcher.view.cursor import Void
-from watcher.view.index import MAX_ROWS, Index, Place, TooLarge
+from watcher.view.index import MAX_ROWS, Index, OrderLost, TooLarge
 from watcher.view.order import Known, Order, Selection, Wanted
+from watcher.view.places import Place
 
 MAX_LIMIT = 1000
 """Rows one window may have."""
 
 _CHUNK_ROWS = 4096
-_STRETCH_ROWS = 20_000
 _RETRY_SECONDS = 0.2
 # Between two rounds of following: what comes in it is dealt with at once.
 _ROUND_SECONDS = 0.05
@@ -43,7 +44,9 @@ _MARGIN = 16
 _WINDOW_BYTES = 8 * 1024 * 1024
 # An order nobody has asked for so long is given up.
 _IDLE_SECONDS = 300.0
-_IDLE_LOOK_SECONDS = 10.0
+_IDLE_LOOK_SECONDS = 1.0
+# So long it is taken for granted that a table is too large.
+_TOO_LARGE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class Ordering:
         self.wanted = wanted
         self.used = time.monotonic()
         self.failure: WatchError | None = None
+        self._failed = 0.0
+        self._is_told = False
         self._order: Order | None = None
         self._built: asyncio.Event = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -120,9 +125,24 @@ class Ordering:
                     await asyncio.sleep(_RETRY_SECONDS)
         except WatchError as error:
             self.failure = error
+        except (apsw.Error, OSError) as error:
+            # No room for its file, perhaps.
+            self.failure = OrderLost(self.wanted.table, str(error))
+        except Exception:
+            self.failure = OrderLost(self.wanted.table, "the log of the service says more")
+            raise
         finally:
             self._drop()
+            self._failed = time.monotonic()
             self._built.set()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether it has ended with a failure that somebody is still to be told."""
+        if isinstance(self.failure, TooLarge):
+            # That takes a while to find out.
+            return time.monotonic() - self._failed < _TOO_LARGE_SECONDS
+        return self.failure is not None and not self._is_told
 
     def _drop(self) -> None:
         order, self._order = self._order, None
@@ -158,9 +178,7 @@ class Ordering:
         """
         count, after = 0, None
         while True:
-            found = await self._hub.ask(
-                AskStretch(0, self.wanted.table, after, _STRETCH_ROWS), Stretch
-            )
+            found = await self._hub.ask(AskStretch(0, self.wanted.table, after), Stretch)
             count, after = count + found.count, found.next
             if count > MAX_ROWS and self.wanted.where is None:
                 raise TooLarge(self.wanted.table)
@@ -224,6 +242,7 @@ class Ordering:
             UnknownTable: the table is not there any more.
             BadFilter: the column is not there, or the condition does not fit the table.
             TooLarge: the table is too large.
+            OrderLost: the order cannot be kept at the moment.
             ReaderStopped: the rows cannot be read at the moment.
         """
         self.used = time.monotonic()
@@ -235,6 +254,7 @@ class Ordering:
         except TimeoutError:
             return self._progress()
         if self.failure is not None:
+            self._is_told = True
             raise self.failure
         if at_least is not None:
             await self._reach(at_least)
@@ -246,6 +266,9 @@ class Ordering:
             except Void:
                 self._drop()
                 return self._progress()
+            except apsw.Error as error:
+                # Another order took its place, perhaps.
+                raise OrderLost(self.wanted.table, str(error)) from error
 
     def _progress(self) -> Building:
         part = min(1.0, self._taken / self._expected) if self._expected else 0.0
@@ -276,7 +299,7 @@ class Ordering:
         seek = None
         if around is not None:
             try:
-                seek = order.index.place_of(around)
+                seek = order.places.of(around)
             except KeyError:
                 raise BadFilter("around", "is no key of this table") from None
         known = order.noted = {}
@@ -299,7 +322,7 @@ class Ordering:
             order.noted = None
 
     async def _read(self, order: Order, places: list[Place], known: Known) -> None:
-        answer = await self._hub.ask(AskKeyed(0, self.wanted.table, pack(places)), Keyed)
+        answer = await self._hub.ask(AskKeyed(0, self.wanted.table, pack_rows(places)), Keyed)
         await order.advance(Position.parse(answer.position))
         for place, insert in zip(places, _decode_inserts(answer.inserts), strict=False):
             known[place] = None if insert is None else (insert.key, insert.after)

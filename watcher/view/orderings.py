@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 from watcher.errors import UnknownTable
 from watcher.hub import Filter, Hub
-from watcher.view.index import TooLarge
 from watcher.view.order import Wanted
 from watcher.view.ordering import Ordering
 
@@ -16,9 +14,6 @@ _log = logging.getLogger(__name__)
 
 MAX_ORDERINGS = 6
 """Orders that are kept at once; the one unused for longest goes first."""
-
-# So long it is taken for granted that a table is too large.
-_TOO_LARGE_SECONDS = 30.0
 
 
 class Orderings:
@@ -46,9 +41,7 @@ class Orderings:
             wanted_rows = Filter.of(tables=(wanted.table,), where=wanted.where)
             self._hub.sieves.sieve(wanted_rows).check(tables)
         found = self._tasks.get(wanted)
-        if found is not None and not found[1].done():
-            return found[0]
-        if found is not None and _is_lasting(found[0]):
+        if found is not None and (not found[1].done() or found[0].has_news):
             return found[0]
         self._make_room()
         ordering = Ordering(self._hub, wanted)
@@ -58,18 +51,13 @@ class Orderings:
         return ordering
 
     def _make_room(self) -> None:
-        for wanted, (_, task) in list(self._tasks.items()):
-            if task.done():
+        for wanted, (ordering, task) in list(self._tasks.items()):
+            if task.done() and not ordering.has_news:
                 del self._tasks[wanted]
         while len(self._tasks) >= MAX_ORDERINGS:
             oldest = min(self._tasks, key=lambda wanted: self._tasks[wanted][0].used)
             _, task = self._tasks.pop(oldest)
             task.cancel()
-
-
-def _is_lasting(ordering: Ordering) -> bool:
-    is_recent = time.monotonic() - ordering.used < _TOO_LARGE_SECONDS
-    return isinstance(ordering.failure, TooLarge) and is_recent
 
 
 def _report(task: asyncio.Task[None]) -> None:

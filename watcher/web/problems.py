@@ -20,7 +20,7 @@ from watcher.errors import (
     ReaderStopped,
     UnknownTable,
 )
-from watcher.view import TooLarge
+from watcher.view import OrderLost, TooLarge
 from watcher.web.rawpath import PathError
 from watcher.web.request import BadParameter
 from watcher.web.row_body import row_object
@@ -71,6 +71,7 @@ _STATUS: dict[type[Exception], int] = {
     BadParameter: 422,
     TooLarge: 422,
     Misfit: 422,
+    OrderLost: 503,
     HubClosed: 503,
     ReaderStopped: 503,
 }
