@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,14 +20,14 @@ import msgspec
 from watcher import wire
 from watcher.changes import LargeValue, Position, ResetReason, Table, Value
 from watcher.errors import HubClosed, PastUnavailable
-from watcher.history import Entry, Head, HistoryReader, sequence
+from watcher.history import Head, HistoryReader, sequence
 from watcher.view.lineage import Lineage
 from watcher.view.named_key import ROWID
 from watcher.view.reel import Line, Place, Reel, Was
 
-# Versions are taken in by so many, or so many bytes of parts that hold them.
-_BATCH = 1000
-_BATCH_BYTES = 512 * 1024
+# Versions are taken in by so many. Few, so that they are gone before Python's collector counts
+# them as old; it would stop all threads to look at everything there is.
+_BATCH = 200
 # Beyond it a page has no further row.
 _PAGE_BYTES = 1024 * 1024
 # So begins the list of changes of every part with schema changes, and nothing else in it.
@@ -184,22 +185,22 @@ class Rewind:
         for low, high, table in lineage.stretches(after, until):
             needle = b'"table":' + wire.encode_json(table.name) + b',"key":'
             found = parts(history, self._epoch, low, high, needle, self._is_closed)
-            versions: list[Was] = []
-            size = 0
-            for entry in found:
-                versions += self._versions(history, table, entry)
-                size += len(entry.tail)
-                if len(versions) >= _BATCH or size >= _BATCH_BYTES:
-                    self._reel.add(versions)
-                    versions, size = [], 0
-            self._reel.add(versions)
+            versions = (
+                version
+                for offset, tail in found
+                for version in self._versions(history, table, offset, tail)
+            )
+            while batch := list(islice(versions, _BATCH)):
+                self._reel.add(batch)
 
-    def _versions(self, history: HistoryReader, table: Table, entry: Entry) -> Iterator[Was]:
-        for change in _decode_changes(b"{" + entry.tail).changes:
+    def _versions(
+        self, history: HistoryReader, table: Table, offset: int, tail: bytes
+    ) -> Iterator[Was]:
+        for change in _decode_changes(b"{" + tail).changes:
             if change.table == table.name and change.op != "schema":
                 key, place = self._identity(history, table, bytes(change.key))
                 row = bytes(change.before)
-                yield Was(entry.position.offset, key, place, None if row == _NULL else row)
+                yield Was(offset, key, place, None if row == _NULL else row)
 
     def _identity(self, history: HistoryReader, table: Table, key: bytes) -> tuple[bytes, Place]:
         """The bytes that name a row whatever its columns were called, and its place."""
@@ -268,8 +269,10 @@ def parts(
     until: int,
     needle: bytes,
     is_closed: Callable[[], bool],
-) -> Iterator[Entry]:
-    """Yields the parts that contain some bytes, oldest first, in steps between which others write.
+) -> Iterator[tuple[int, bytes]]:
+    """Yields offset and tail of the parts that contain some bytes, oldest first.
+
+    It reads in steps, between which others may write.
 
     Args:
         history: where they are.
@@ -290,7 +293,7 @@ def parts(
         found = history.search(epoch, place, end, needle)
         if found is None:
             raise expired(ResetReason.POSITION_EXPIRED)
-        yield from found.entries
+        yield from found.parts
         place = found.after
 
 
@@ -298,10 +301,10 @@ def schema_changes(
     history: HistoryReader, epoch: str, after: int, until: int, is_closed: Callable[[], bool]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the schema changes of a stretch: offset and JSON object; as for `parts`."""
-    for entry in parts(history, epoch, after, until, _SCHEMA, is_closed):
-        for element in wire.decode_elements(wire.split_tail(entry.tail)[1]):
+    for offset, tail in parts(history, epoch, after, until, _SCHEMA, is_closed):
+        for element in wire.decode_elements(wire.split_tail(tail)[1]):
             if isinstance(element, wire.SchemaElement):
-                yield entry.position.offset, element.body
+                yield offset, element.body
 
 
 def _renamed(row: bytes, names: dict[str, str] | None, columns: Sequence[str]) -> bytes:
