@@ -95,6 +95,7 @@ class Rewind:
         self._directory = directory
         self._epoch = head.epoch
         self._lineage = Lineage(name, next(t for t in head.tables if t.name == name))
+        self._key_columns = self._lineage.newest.key
         self._reel = reel
         self._is_closed = is_closed
         # The changesets read: after the one, up to the other.
@@ -198,16 +199,23 @@ class Rewind:
     ) -> Iterator[Was]:
         for change in _decode_changes(b"{" + tail).changes:
             if change.table == table.name and change.op != "schema":
-                key, place = self._identity(history, table, bytes(change.key))
                 row = bytes(change.before)
+                key, place = self._known_identity(history, table, bytes(change.key))
                 yield Was(offset, key, place, None if row == _NULL else row)
+
+    def _known_identity(
+        self, history: HistoryReader, table: Table, key: bytes
+    ) -> tuple[bytes, Place | None]:
+        if table.key == self._key_columns and self._reel.knows(key):
+            return key, None
+        return self._identity(history, table, key)
 
     def _identity(self, history: HistoryReader, table: Table, key: bytes) -> tuple[bytes, Place]:
         """The bytes that name a row whatever its columns were called, and its place."""
         fields = wire.decode_json(key)
         values = [_full(history, wire.decode_value(value)) for value in fields.values()]
         is_rowid = ROWID in fields and ROWID not in table.key
-        newest = self.present.key
+        newest = self._key_columns
         if not is_rowid and table.key != newest:
             key = wire.encode_json(dict(zip(newest, fields.values(), strict=True)))
         return key, [1 if is_rowid and newest else 0, *values]
@@ -253,7 +261,7 @@ class Rewind:
         return Former(self._key(was, line.key), msgspec.Raw(row), place)
 
     def _key(self, was: Table, key: bytes) -> msgspec.Raw:
-        newest = self.present.key
+        newest = self._key_columns
         if was.key == newest:
             return msgspec.Raw(key)
         fields = _decode_fields(key)
