@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -50,7 +51,11 @@ def _table(db: sqlite3.Connection, name: str, sql: str) -> Held:
     info = db.execute(f"PRAGMA table_xinfo({_quote(name)})").fetchall()
     columns = tuple(row[1] for row in info)
     key = [row[1] for row in sorted(info, key=lambda row: row[5]) if row[5]]
+    # The key's own collation, where it has one.
+    (collation,) = re.findall("PRIMARY KEY\\(k COLLATE (\\w+)\\)", sql) or ["BINARY"]
     known = ", ".join(map(_quote, key))
+    if collation != "BINARY":
+        known += f" COLLATE {collation}"
     source = f"FROM {_quote(name)}"
     all_columns = ", ".join(map(_quote, columns))
     if not key:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -59,8 +60,14 @@ class Past:
         # One page of a table at a time, and of so many tables as versions are kept of.
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._room = asyncio.Semaphore(KEPT)
+        self._at_work: set[str] = set()
         self._kept: OrderedDict[str, Rewind] = OrderedDict()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def kept(self) -> int:
+        """Of how many tables versions are kept."""
+        return len(self._kept)
 
     async def page(
         self,
@@ -96,7 +103,7 @@ class Past:
             raise BadFilter("from", "is given beside after")
         place = None if after is None else decode_place(after)
         turn = self._turns.setdefault(name, asyncio.Lock())
-        async with turn, self._room:
+        async with turn, self._room, self._working(name):
             for _ in range(_ATTEMPTS):
                 try:
                     return await self._page(name, position, place, begin, limit)
@@ -106,6 +113,14 @@ class Past:
                     self._drop(name)
                     raise ReaderStopped(f"the history cannot be read ({error})") from error
         raise ReaderStopped("the table changes its definition all the time")
+
+    @asynccontextmanager
+    async def _working(self, name: str) -> AsyncIterator[None]:
+        self._at_work.add(name)
+        try:
+            yield
+        finally:
+            self._at_work.discard(name)
 
     async def _page(
         self, name: str, position: Position, place: Place | None, begin: Key | None, limit: int
@@ -178,10 +193,16 @@ class Past:
         if name in self._timers:
             self._timers[name].cancel()
         loop = asyncio.get_running_loop()
-        self._timers[name] = loop.call_later(KEPT_SECONDS, self._drop, name)
+        self._timers[name] = loop.call_later(KEPT_SECONDS, self._expire, name)
         if len(self._kept) > KEPT:
-            # Others have their turn at no more tables than there is room for.
-            self._drop(next(kept for kept in self._kept if kept not in self._turns))
+            # No more are at work than there is room for, and this one is.
+            self._drop(next(kept for kept in self._kept if kept not in self._at_work))
+
+    def _expire(self, name: str) -> None:
+        if name in self._at_work:
+            self._keep(name, self._kept[name])
+        else:
+            self._drop(name)
 
     def _drop(self, name: str) -> None:
         rewind = self._kept.pop(name, None)

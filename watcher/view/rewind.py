@@ -155,10 +155,14 @@ class Rewind:
     def _follow(self, history: HistoryReader, offset: int) -> None:
         if offset <= self._high:
             return
-        for _, body in self._schema_changes(history, self._high, offset):
-            if self._lineage.concerns(body):
-                raise Outdated
-        self._take(history, self._lineage, self._high, offset)
+        try:
+            for _, body in self._schema_changes(history, self._high, offset):
+                if self._lineage.concerns(body):
+                    raise Outdated
+            self._take(history, self._lineage, self._high, offset)
+        except PastUnavailable as error:
+            # It was not asked for so long that the history has lost what came meanwhile.
+            raise Outdated from error
         self._high = offset
 
     def _require(self, history: HistoryReader, position: Position) -> None:
