@@ -46,9 +46,7 @@ def test_a_row_is_followed_to_its_birth(database: MakeDatabase) -> None:
             await told_of.after("DELETE FROM t WHERE k = 1"),
             await told_of.after("INSERT INTO t VALUES (1, 'c')"),
         ]
-        await told_of.after(
-            "UPDATE t SET v = 'other' WHERE k = 11", "UPDATE t SET k = 2 WHERE k = 11"
-        )
+        await told_of.after("UPDATE t SET k = 2 WHERE k = 11")
         found = versions(told_of, {"k": 1})
         assert said(found) == [
             ("insert", None, {"k": 1, "v": "c"}),
@@ -128,7 +126,8 @@ def test_rows_without_a_key_are_followed_by_their_rowid(database: MakeDatabase) 
     async def tell(told_of: Story) -> None:
         await told_of.after("INSERT INTO t VALUES (NULL, 1), (x'00ff', 2), (9007199254740993, 3)")
         await told_of.after("UPDATE t SET v = v + 10")
-        for key in ({"$rowid": 1}, {"k": b"\0\xff"}, {"k": 9007199254740993}):
+        keys: list[dict[str, Value]] = [{"$rowid": 1}, {"k": b"\0\xff"}, {"k": 2**53 + 1}]
+        for key in keys:
             assert [op for op, *_ in said(versions(told_of, key))] == ["update", "insert"]
         with pytest.raises(BadFilter):
             versions(told_of, {"rowid": 1})
@@ -185,10 +184,9 @@ def test_marks_are_spread_over_a_stretch(database: MakeDatabase) -> None:
         after = stretch(directory, begin, None, 100, None)
         assert [str(mark.position) for mark, _ in after.marks] == positions[1:]
         assert [changes for _, changes in after.marks] == [2, 1, 1, 2, 1, 1, 2, 1, 1, 2]
-        assert [mark.time for mark, _ in after.marks] == sorted(
-            mark.time for mark, _ in after.marks
-        )
-        assert (after.began, after.ended) == (after.marks[0][0].time, after.marks[-1][0].time)
+        times = [mark.time for mark, _ in after.marks]
+        assert times == sorted(times)
+        assert (after.began, after.ended) == (times[0], times[-1])
         some = stretch(directory, begin, None, 4, None)
         assert [mark.position.offset - begin.offset for mark, _ in some.marks] == [2, 5, 7, 10]
         touching = stretch(directory, begin, Position.parse(positions[8]), 100, "t")

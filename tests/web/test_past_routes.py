@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.web.service import Service, make_database, run_service, stored
-from tests.web.test_socket import execute, health, wait_for
+from tests.web.service import Service, run_service, stored
+from tests.web.test_socket import execute, wait_for
 from watcher.hub import Hub
 from watcher.web import create_app
 
@@ -181,7 +180,6 @@ def test_a_table_that_has_changed_is_a_sentence(tmp_path: Path) -> None:
 
 def test_the_past_of_several_databases_is_apart(tmp_path: Path) -> None:
     """Each has its own below its name."""
-    make_database(tmp_path / "second.db")
 
     def make_app(hub: Hub) -> Any:
         return create_app({"first": hub})
@@ -190,22 +188,7 @@ def test_the_past_of_several_databases_is_apart(tmp_path: Path) -> None:
         run_service(tmp_path, make_app=make_app) as service,
         httpx.Client(base_url=service.url, trust_env=False) as http,
     ):
-        at = health(service, "/db/first")["position"]
+        at = get(http, "/db/first/health")["position"]
         assert get(http, "/db/first/tables/items/past", at=at)["rows"]
         assert get(http, "/db/first/history")["newest"]["position"] == at
         assert http.get("/history").status_code == 404
-
-
-def test_a_page_is_told_in_good_time_while_the_history_is_long(tmp_path: Path) -> None:
-    """Others are answered while it is read."""
-    script = "PRAGMA journal_mode=WAL;"
-    with (
-        run_service(tmp_path, script=script) as service,
-        httpx.Client(base_url=service.url, trust_env=False) as http,
-    ):
-        begin = position(http)
-        statements = "".join(f"UPDATE items SET value = {n} WHERE id = 1;" for n in range(2000))
-        execute(service.database, statements)
-        begun = time.monotonic()
-        assert get(http, "/tables/items/past", at=begin)["rows"][0]["row"]["value"] == "123"
-        assert time.monotonic() - begun < 10
