@@ -127,12 +127,12 @@ class Reel:
             apsw.Error: there is no room for them.
         """
         with self._db:
-            self._insert("keys", ["id", "key"], list(self._unknown(versions)))
+            self._insert("keys", ["id", "key"], self._unknown(versions))
             self._db.executemany(
                 "INSERT INTO versions VALUES(?, ?, ?)"
                 # A changeset may both delete and insert a row: what was deleted was there before.
                 " ON CONFLICT(id, offset) DO UPDATE SET row=excluded.row WHERE row IS NULL",
-                [(self._ids[version.key], version.offset, version.row) for version in versions],
+                ((self._ids[version.key], version.offset, version.row) for version in versions),
             )
         if len(self._ids) > _MOST_IDS:
             self._ids.clear()
@@ -162,13 +162,18 @@ class Reel:
         return [number, *values, None]
 
     def _insert(self, table: str, names: Sequence[str], rows: Iterable[list[Value]]) -> None:
-        plain: list[Any] = []
         odd: list[list[Value]] = []
-        for row in rows:
-            (odd if InvalidText in map(type, row) else plain).append(row)
+
+        def plain() -> Iterator[Any]:
+            for row in rows:
+                if InvalidText in map(type, row):
+                    odd.append(row)
+                else:
+                    yield row
+
         columns = [*names, "number", *self._columns]
         into = f"INSERT INTO {table}({', '.join(columns)}) VALUES"
-        self._db.executemany(f"{into}({', '.join('?' * len(columns))})", plain)
+        self._db.executemany(f"{into}({', '.join('?' * len(columns))})", plain())
         for row in odd:
             marks = ", ".join(self._marks(row))
             self._db.execute(f"{into}({marks})", [self._bound(v) for v in row])
@@ -187,7 +192,7 @@ class Reel:
     def merged(
         self,
         offset: int,
-        present: Sequence[tuple[bytes, Place, bytes]],
+        present: Iterable[tuple[bytes, Place, bytes]],
         after: Place | None,
         end: Place | None,
         limit: int,

@@ -27,7 +27,8 @@ from watcher.view.reel import Line, Place, Reel, Was
 
 # Versions are taken in by so many. Few, so that they are gone before Python's collector counts
 # them as old; it would stop all threads to look at everything there is.
-_BATCH = 200
+_BATCH = 50
+_MOST_KNOWN = 10_000
 # Beyond it a page has no further row.
 _PAGE_BYTES = 1024 * 1024
 # So begins the list of changes of every part with schema changes, and nothing else in it.
@@ -171,6 +172,8 @@ class Rewind:
         found = history.locate(position)
         if isinstance(found, ResetReason):
             raise expired(found)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
         self._known[position.offset] = position.hash
 
     def _reach(self, history: HistoryReader, offset: int) -> None:
@@ -245,10 +248,10 @@ class Rewind:
         found: list[Former] = []
         with self._lock, closing(HistoryReader(self._directory)) as history:
             was = self.table(offset)
-            now = [
+            now = (
                 (*self._identity(history, self.present, bytes(insert.key)), bytes(insert.after))
                 for insert in _decode_inserts(b"[" + present + b"]")
-            ]
+            )
             size = 0
             # One more, which tells whether there are more.
             for line in self._reel.merged(offset, now, after, end, limit + 1):
