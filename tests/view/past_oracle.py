@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import apsw
 
 from watcher import wire
 from watcher.changes import InvalidText, Value
@@ -29,49 +31,71 @@ class Held(NamedTuple):
 
 
 def held(path: Path) -> dict[str, Held]:
-    """Reads all tables."""
-    with closing(sqlite3.connect(path)) as db:
-        db.text_factory = _text
-        tables = db.execute("SELECT name, sql FROM sqlite_schema WHERE type='table'").fetchall()
+    """Reads all tables, with the library the watcher reads with.
+
+    Another version may read another default from a row that is older than its column.
+    """
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as db:
+        db.set_busy_timeout(5000)
+        tables: list[Any] = db.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type='table'"
+        ).fetchall()
         return {name: _table(db, name, sql) for name, sql in tables}
 
 
-def _text(data: bytes) -> Any:
+def _value(kind: str, value: Any, encoding: str) -> Value:
+    if kind != "text":
+        return value  # type: ignore[no-any-return]  # a value as it is
     try:
-        return data.decode()
+        return str(value, encoding)
     except UnicodeDecodeError:
-        return InvalidText(data)
+        return InvalidText(value)
 
 
 def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _table(db: sqlite3.Connection, name: str, sql: str) -> Held:
-    info = db.execute(f"PRAGMA table_xinfo({_quote(name)})").fetchall()
+def _table(db: apsw.Connection, name: str, sql: str) -> Held:
+    info: list[Any] = db.execute(f"PRAGMA table_xinfo({_quote(name)})").fetchall()
     columns = tuple(row[1] for row in info)
     key = [row[1] for row in sorted(info, key=lambda row: row[5]) if row[5]]
-    # The key's own collation, where it has one.
-    (collation,) = re.findall("PRIMARY KEY\\(k COLLATE (\\w+)\\)", sql) or ["BINARY"]
-    known = ", ".join(map(_quote, key))
-    if collation != "BINARY":
-        known += f" COLLATE {collation}"
-    source = f"FROM {_quote(name)}"
-    all_columns = ", ".join(map(_quote, columns))
-    if not key:
-        queries = [f"SELECT rowid, {all_columns} {source} ORDER BY rowid"]
-    else:
-        null = " OR ".join(f"{_quote(column)} IS NULL" for column in key)
-        queries = [f"SELECT NULL, {all_columns} {source} WHERE NOT ({null}) ORDER BY {known}"]
-        if "WITHOUT ROWID" not in sql:
-            queries.append(f"SELECT rowid, {all_columns} {source} WHERE {null} ORDER BY rowid")
     rows = []
-    for query in queries:
-        for rowid, *values in db.execute(query):
+    for query in _queries(name, sql, columns, key):
+        for rowid, *values in _exact(db, query):
             row = dict(zip(columns, values, strict=True))
             names = {"$rowid": rowid} if rowid is not None else {c: row[c] for c in key}
             rows.append((_json(names), _json(row)))
     return Held(sql, columns, rows)
+
+
+def _queries(name: str, sql: str, columns: tuple[str, ...], key: list[str]) -> list[str]:
+    """Those with a key in its order, then the others in that of their rowids."""
+    # The type of each value beside it, and texts as their bytes.
+    parts = [
+        f"typeof({c}), CASE typeof({c}) WHEN 'text' THEN CAST({c} AS BLOB) ELSE {c} END"
+        for c in map(_quote, columns)
+    ]
+    source = f"{', '.join(parts)} FROM {_quote(name)}"
+    if not key:
+        return [f"SELECT 'integer', rowid, {source} ORDER BY rowid"]
+    # The key's own collation, where it has one.
+    (collation,) = re.findall(r"PRIMARY KEY\(k COLLATE (\w+)\)", sql) or ["BINARY"]
+    known = ", ".join(map(_quote, key))
+    if collation != "BINARY":
+        known += f" COLLATE {collation}"
+    null = " OR ".join(f"{_quote(column)} IS NULL" for column in key)
+    queries = [f"SELECT 'null', NULL, {source} WHERE NOT ({null}) ORDER BY {known}"]
+    if "WITHOUT ROWID" not in sql:
+        queries.append(f"SELECT 'integer', rowid, {source} WHERE {null} ORDER BY rowid")
+    return queries
+
+
+def _exact(db: apsw.Connection, query: str) -> Iterator[list[Value]]:
+    encoding = str(db.execute("PRAGMA encoding").get)
+    for row in db.execute(query):
+        pairs: Any = zip(row[::2], row[1::2], strict=True)
+        yield [_value(kind, value, encoding) for kind, value in pairs]
 
 
 def _json(row: dict[str, Value]) -> bytes:
