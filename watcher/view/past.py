@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 import apsw
@@ -26,6 +27,10 @@ KEPT = 3
 """Tables of which the versions are kept."""
 KEPT_SECONDS = 300.0
 """How long they are kept without use."""
+THREADS = 2
+"""So many read at once."""
+
+T = TypeVar("T")
 
 # Where the table changes its definition while it is read.
 _ATTEMPTS = 5
@@ -61,6 +66,8 @@ class Past:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._room = asyncio.Semaphore(KEPT)
         self._at_work: set[str] = set()
+        # Its own, for others need those of the event loop and what is read here may take seconds.
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="past")
         self._kept: OrderedDict[str, Rewind] = OrderedDict()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
@@ -68,6 +75,14 @@ class Past:
     def kept(self) -> int:
         """Of how many tables versions are kept."""
         return len(self._kept)
+
+    async def in_thread(self, read: Callable[[], T]) -> T:
+        """Runs what reads the history, of which there is little at once.
+
+        Args:
+            read: may block.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
 
     async def page(
         self,
@@ -161,12 +176,13 @@ class Past:
         if read < max(rewind.defined, position.offset):
             raise Outdated
         end = None if present.next is None else decode_place(present.next)
-        return await asyncio.to_thread(
-            rewind.rows, position.offset, present.inserts, place, end, wanted
+        return await self.in_thread(
+            lambda: rewind.rows(position.offset, present.inserts, place, end, wanted)
         )
 
     async def _cover(self, rewind: Rewind, position: Position) -> None:
-        await asyncio.to_thread(rewind.cover, position, self._head())
+        head = self._head()
+        await self.in_thread(lambda: rewind.cover(position, head))
 
     def _head(self) -> Head:
         head = self._hub.head
@@ -209,7 +225,7 @@ class Past:
         if rewind is not None:
             self._timers.pop(name).cancel()
             # It may be at work.
-            asyncio.get_running_loop().run_in_executor(None, rewind.close)
+            self._threads.submit(rewind.close)
 
     async def _collations(self, name: str) -> Sequence[str]:
         """Collations of the columns of a table's key."""
