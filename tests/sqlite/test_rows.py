@@ -138,8 +138,21 @@ def test_a_page_may_be_asked_for_after_a_row_that_is_gone() -> None:
             assert [change.key["k"] for _, change in found] == expected
 
 
+def test_a_page_may_begin_with_the_row_at_a_place() -> None:
+    """The complement of the identity's number takes the row itself in, if it is there."""
+    rows = "INSERT INTO t VALUES (1), (5), (NULL), (NULL)"
+    with attached(new=made("CREATE TABLE t(k PRIMARY KEY)", rows)) as two:
+        found = read_page(two.rows, "new", two.table("t"), [~0, 5], 10)
+        assert [change.key for _, change in found] == [{"k": 5}, {"$rowid": 3}, {"$rowid": 4}]
+        for after, expected in ((1, [1, 5]), (2, [5]), (6, [])):
+            found = read_page(two.rows, "new", two.table("t"), [~0, after], 10)
+            assert [c.key["k"] for _, c in found if "k" in c.key] == expected
+        found = read_page(two.rows, "new", two.table("t"), [~1, 4], 10)
+        assert [change.key for _, change in found] == [{"$rowid": 4}]
+
+
 @pytest.mark.parametrize(
-    "place", [[2, 1], [-1, 1], [0], [0, 1, 2], ["0", 1], [None, 1], [0.0, 1], [1, 1, 1]]
+    "place", [[2, 1], [-3, 1], [-1], [0], [0, 1, 2], ["0", 1], [None, 1], [0.0, 1], [1, 1, 1]]
 )
 def test_a_place_that_is_not_in_the_table_is_refused(place: list[Value]) -> None:
     """The number of an identity it has not, or another number of values than that has."""

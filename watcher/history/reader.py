@@ -24,10 +24,8 @@ from watcher.history.head import (
 
 # What one step of a search looks at, and what it gives at most.
 _STEP_CHANGESETS = 4096
-_STEP_BYTES = 1024 * 1024
-_SEARCH = (
-    "SELECT seq, last, chain, tail, time FROM history WHERE seq>? AND seq<=? AND instr(tail, ?)"
-)
+_STEP_BYTES = 64 * 1024
+_SEARCH = "SELECT seq, tail FROM history WHERE seq>? AND seq<=? AND instr(tail, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +47,12 @@ class Found(NamedTuple):
     """What a step of a search gave.
 
     Args:
-        entries: the parts found, in the order asked for.
+        parts: of each part found the offset of its changeset and its tail, in the order asked for.
         after: the parts still to be searched are those behind this place,
         until: up to this one; the same where none are.
     """
 
-    entries: list[Entry]
+    parts: list[tuple[int, bytes]]
     after: int
     until: int
 
@@ -156,8 +154,31 @@ class HistoryReader:
             if _meta(db, "epoch") != epoch or (after < floor and not newest_first):
                 return None
             if newest_first:
-                return _search_back(db, epoch, max(after, floor), until, needle)
-            return _search_on(db, epoch, after, until, needle)
+                return _search_back(db, max(after, floor), until, needle)
+            return _search_on(db, after, until, needle)
+
+    def touching(self, epoch: str, after: int, until: int, needle: bytes) -> list[int] | None:
+        """Finds the changesets with parts that contain some bytes, all at once.
+
+        Args:
+            epoch: as for `search`.
+            after: as for `search`.
+            until: as for `search`.
+            needle: as for `search`.
+
+        Returns:
+            Their offsets in order, or None as for `search`.
+        """
+        with self._snapshot() as db:
+            floor = sequence(_meta(db, "floor"), None)
+            if _meta(db, "epoch") != epoch or after < floor:
+                return None
+            rows = db.execute(
+                f"SELECT DISTINCT seq >> {PART_BITS} FROM history"  # noqa: S608 - a number
+                " WHERE seq>? AND seq<=? AND instr(tail, ?) ORDER BY seq",
+                (after, until, needle),
+            )
+            return [offset for (offset,) in rows]
 
     def floor(self) -> tuple[Position, float | None]:
         """The position before the first changeset that is kept, and when this was seen."""
@@ -231,25 +252,30 @@ def _entries(epoch: str, rows: Iterator[Any], max_bytes: int) -> Iterator[Entry]
             return
 
 
-def _search_on(db: apsw.Connection, epoch: str, after: int, until: int, needle: bytes) -> Found:
+def _search_on(db: apsw.Connection, after: int, until: int, needle: bytes) -> Found:
     end = min(until, after + (_STEP_CHANGESETS << PART_BITS))
     rows = db.execute(_SEARCH + " ORDER BY seq", (after, end, needle))
-    entries = list(_entries(epoch, rows, _STEP_BYTES))
-    is_cut = sum(len(entry.tail) for entry in entries) >= _STEP_BYTES
-    return Found(entries, entries[-1].seq if is_cut else end, until)
+    found, last = _some(rows)
+    return Found(found, end if last is None else last, until)
 
 
-def _search_back(db: apsw.Connection, epoch: str, after: int, until: int, needle: bytes) -> Found:
+def _search_back(db: apsw.Connection, after: int, until: int, needle: bytes) -> Found:
     begin = max(after, until - (_STEP_CHANGESETS << PART_BITS))
-    rows: list[Any] = []
+    rows = db.execute(_SEARCH + " ORDER BY seq DESC", (begin, until, needle))
+    found, last = _some(rows)
+    return Found(found, after, max(after, begin if last is None else last - 1))
+
+
+def _some(rows: Iterator[Any]) -> tuple[list[tuple[int, bytes]], int | None]:
+    """As many parts as a step gives, and the place of the last one where there may be more."""
+    found: list[tuple[int, bytes]] = []
     size = 0
-    for row in db.execute(_SEARCH + " ORDER BY seq DESC", (begin, until, needle)):
-        rows.append(row)
-        size += len(row[3])
+    for seq, tail in rows:
+        found.append((seq >> PART_BITS, tail))
+        size += len(tail)
         if size >= _STEP_BYTES:
-            begin = row[0] - 1
-            break
-    return Found(list(_entries(epoch, iter(rows), size + 1)), after, max(begin, after))
+            return found, seq
+    return found, None
 
 
 def _locate(db: apsw.Connection, head: Head, position: Position) -> int | ResetReason:

@@ -120,12 +120,15 @@ class Lineage:
         return next((step.table for step in self.steps if step.offset <= offset), self.oldest)
 
     def _beyond(self, offset: int) -> PastUnavailable:
-        was_there = next((was for at, was in reversed(self.mentions) if at > offset), True)
         name = self.name[:80]
-        if not was_there:
+        if self.stop is not None and offset < self.stop and not self._was_named(offset):
             return PastUnavailable("no_table", f"There was no table {name!r} then.")
         detail = f"The table {name!r} was made anew since then; what it held is not kept."
         return PastUnavailable("changed", detail)
+
+    def _was_named(self, offset: int) -> bool:
+        """Whether there was some table of this name after a changeset."""
+        return next((was for at, was in reversed(self.mentions) if at > offset), True)
 
     def stretches(self, after: int, until: int) -> list[tuple[int, int, Table]]:
         """Cuts a stretch of changesets where the definition changes, as far as it can be followed.

@@ -101,14 +101,10 @@ def _spread(offsets: Sequence[int], most: int) -> Sequence[int]:
 def _touching(history: HistoryReader, oldest: Position, newest: Position, table: str) -> list[int]:
     needle = b'"table":' + wire.encode_json(table) + b","
     place, end = sequence(oldest.offset, None), sequence(newest.offset, None)
-    offsets: dict[int, None] = {}
-    while place < end:
-        found = history.search(newest.epoch, place, end, needle)
-        if found is None:
-            raise expired(ResetReason.POSITION_EXPIRED)
-        offsets.update(dict.fromkeys(entry.position.offset for entry in found.entries))
-        place = found.after
-    return list(offsets)
+    found = history.touching(newest.epoch, place, end, needle)
+    if found is None:
+        raise expired(ResetReason.POSITION_EXPIRED)
+    return found
 
 
 def _counted(history: HistoryReader, epoch: str, offset: int) -> Counted | None:
@@ -125,6 +121,6 @@ def _changes(history: HistoryReader, epoch: str, offset: int) -> int:
         found = history.search(epoch, place, end, b"")
         if found is None:
             return count
-        count += sum(wire.count_changes(entry.tail).total() for entry in found.entries)
+        count += sum(wire.count_changes(tail).total() for _, tail in found.parts)
         place = found.after
     return count

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 import apsw
@@ -25,6 +27,10 @@ KEPT = 3
 """Tables of which the versions are kept."""
 KEPT_SECONDS = 300.0
 """How long they are kept without use."""
+THREADS = 2
+"""So many read at once."""
+
+T = TypeVar("T")
 
 # Where the table changes its definition while it is read.
 _ATTEMPTS = 5
@@ -59,8 +65,24 @@ class Past:
         # One page of a table at a time, and of so many tables as versions are kept of.
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._room = asyncio.Semaphore(KEPT)
+        self._at_work: set[str] = set()
+        # Its own, for others need those of the event loop and what is read here may take seconds.
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="past")
         self._kept: OrderedDict[str, Rewind] = OrderedDict()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def kept(self) -> int:
+        """Of how many tables versions are kept."""
+        return len(self._kept)
+
+    async def in_thread(self, read: Callable[[], T]) -> T:
+        """Runs what reads the history, of which there is little at once.
+
+        Args:
+            read: may block.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
 
     async def page(
         self,
@@ -96,7 +118,7 @@ class Past:
             raise BadFilter("from", "is given beside after")
         place = None if after is None else decode_place(after)
         turn = self._turns.setdefault(name, asyncio.Lock())
-        async with turn, self._room:
+        async with turn, self._room, self._working(name):
             for _ in range(_ATTEMPTS):
                 try:
                     return await self._page(name, position, place, begin, limit)
@@ -106,6 +128,14 @@ class Past:
                     self._drop(name)
                     raise ReaderStopped(f"the history cannot be read ({error})") from error
         raise ReaderStopped("the table changes its definition all the time")
+
+    @asynccontextmanager
+    async def _working(self, name: str) -> AsyncIterator[None]:
+        self._at_work.add(name)
+        try:
+            yield
+        finally:
+            self._at_work.discard(name)
 
     async def _page(
         self, name: str, position: Position, place: Place | None, begin: Key | None, limit: int
@@ -146,12 +176,13 @@ class Past:
         if read < max(rewind.defined, position.offset):
             raise Outdated
         end = None if present.next is None else decode_place(present.next)
-        return await asyncio.to_thread(
-            rewind.rows, position.offset, present.inserts, place, end, wanted
+        return await self.in_thread(
+            lambda: rewind.rows(position.offset, present.inserts, place, end, wanted)
         )
 
     async def _cover(self, rewind: Rewind, position: Position) -> None:
-        await asyncio.to_thread(rewind.cover, position, self._head())
+        head = self._head()
+        await self.in_thread(lambda: rewind.cover(position, head))
 
     def _head(self) -> Head:
         head = self._hub.head
@@ -178,17 +209,23 @@ class Past:
         if name in self._timers:
             self._timers[name].cancel()
         loop = asyncio.get_running_loop()
-        self._timers[name] = loop.call_later(KEPT_SECONDS, self._drop, name)
+        self._timers[name] = loop.call_later(KEPT_SECONDS, self._expire, name)
         if len(self._kept) > KEPT:
-            # Others have their turn at no more tables than there is room for.
-            self._drop(next(kept for kept in self._kept if kept not in self._turns))
+            # No more are at work than there is room for, and this one is.
+            self._drop(next(kept for kept in self._kept if kept not in self._at_work))
+
+    def _expire(self, name: str) -> None:
+        if name in self._at_work:
+            self._keep(name, self._kept[name])
+        else:
+            self._drop(name)
 
     def _drop(self, name: str) -> None:
         rewind = self._kept.pop(name, None)
         if rewind is not None:
             self._timers.pop(name).cancel()
             # It may be at work.
-            asyncio.get_running_loop().run_in_executor(None, rewind.close)
+            self._threads.submit(rewind.close)
 
     async def _collations(self, name: str) -> Sequence[str]:
         """Collations of the columns of a table's key."""

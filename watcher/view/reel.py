@@ -15,6 +15,7 @@ import apsw
 from watcher.changes import InvalidText, Value
 
 _CACHE_KIB = 8 * 1024
+_MOST_IDS = 20_000
 _COLLATIONS = frozenset(("BINARY", "NOCASE", "RTRIM"))
 
 Place = Sequence[Value]
@@ -27,13 +28,13 @@ class Was(NamedTuple):
     Args:
         offset: of the changeset that changed it.
         key: names the row, always in the same bytes.
-        place: where it stands.
+        place: where it stands; None where the reel knows the key.
         row: its JSON, None where it was not there.
     """
 
     offset: int
     key: bytes
-    place: Place
+    place: Place | None
     row: bytes | None
 
 
@@ -64,6 +65,10 @@ class Reel:
         self._encoding = encoding.lower()
         self._width = len(collations)
         self._columns = [f"k{number}" for number in range(self._width)] + ["r"]
+        # Numbers of the keys that came lately.
+        self._ids: dict[bytes, int] = {}
+        self._has_forgotten = False
+        self._count = 0
         # An empty name: a temporary file, which SQLite has deleted already.
         self._db = apsw.Connection("")
         for pragma in (
@@ -111,6 +116,10 @@ class Reel:
         """Lets the versions go; idempotent."""
         self._db.close()
 
+    def knows(self, key: bytes) -> bool:
+        """Whether versions of this key can be taken in without its place."""
+        return key in self._ids
+
     def add(self, versions: Sequence[Was]) -> None:
         """Takes versions in; those of one changeset in their order, else in any.
 
@@ -118,19 +127,33 @@ class Reel:
             apsw.Error: there is no room for them.
         """
         with self._db:
-            places = {version.key: version.place for version in versions}
-            self._insert(
-                "keys",
-                ["key"],
-                ([key, *self._bindings(place)] for key, place in places.items()),
-                " ON CONFLICT(key) DO NOTHING",
-            )
+            self._insert("keys", ["id", "key"], self._unknown(versions))
             self._db.executemany(
-                "INSERT INTO versions SELECT id, ?2, ?3 FROM keys WHERE key=?1"
+                "INSERT INTO versions VALUES(?, ?, ?)"
                 # A changeset may both delete and insert a row: what was deleted was there before.
                 " ON CONFLICT(id, offset) DO UPDATE SET row=excluded.row WHERE row IS NULL",
-                ((version.key, version.offset, version.row) for version in versions),
+                ((self._ids[version.key], version.offset, version.row) for version in versions),
             )
+        if len(self._ids) > _MOST_IDS:
+            self._ids.clear()
+            self._has_forgotten = True
+
+    def _unknown(self, versions: Sequence[Was]) -> Iterator[list[Value]]:
+        """Numbers the keys that come for the first time; yields what is stored of them."""
+        for version in versions:
+            if version.key in self._ids:
+                continue
+            number = self._find(version.key) if self._has_forgotten else None
+            if number is None:
+                self._count += 1
+                number = self._count
+                assert version.place is not None
+                yield [number, version.key, *self._bindings(version.place)]
+            self._ids[version.key] = number
+
+    def _find(self, key: bytes) -> int | None:
+        number: int | None = self._db.execute("SELECT id FROM keys WHERE key=?", (key,)).get
+        return number
 
     def _bindings(self, place: Place) -> list[Value]:
         number, *values = place
@@ -138,19 +161,22 @@ class Reel:
             return [number, *[None] * self._width, *values]
         return [number, *values, None]
 
-    def _insert(
-        self, table: str, names: Sequence[str], rows: Iterable[list[Value]], conflict: str = ""
-    ) -> None:
-        plain: list[Any] = []
+    def _insert(self, table: str, names: Sequence[str], rows: Iterable[list[Value]]) -> None:
         odd: list[list[Value]] = []
-        for row in rows:
-            (odd if any(isinstance(v, InvalidText) for v in row) else plain).append(row)
+
+        def plain() -> Iterator[Any]:
+            for row in rows:
+                if InvalidText in map(type, row):
+                    odd.append(row)
+                else:
+                    yield row
+
         columns = [*names, "number", *self._columns]
         into = f"INSERT INTO {table}({', '.join(columns)}) VALUES"
-        self._db.executemany(f"{into}({', '.join('?' * len(columns))}){conflict}", plain)
+        self._db.executemany(f"{into}({', '.join('?' * len(columns))})", plain())
         for row in odd:
             marks = ", ".join(self._marks(row))
-            self._db.execute(f"{into}({marks}){conflict}", [self._bound(v) for v in row])
+            self._db.execute(f"{into}({marks})", [self._bound(v) for v in row])
 
     def _marks(self, values: Sequence[Value]) -> list[str]:
         # Text that is not valid has no form as a Python string; SQLite takes it as bytes.
@@ -166,7 +192,7 @@ class Reel:
     def merged(
         self,
         offset: int,
-        present: Sequence[tuple[bytes, Place, bytes]],
+        present: Iterable[tuple[bytes, Place, bytes]],
         after: Place | None,
         end: Place | None,
         limit: int,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,14 +20,15 @@ import msgspec
 from watcher import wire
 from watcher.changes import LargeValue, Position, ResetReason, Table, Value
 from watcher.errors import HubClosed, PastUnavailable
-from watcher.history import Entry, Head, HistoryReader, sequence
+from watcher.history import Head, HistoryReader, sequence
 from watcher.view.lineage import Lineage
 from watcher.view.named_key import ROWID
 from watcher.view.reel import Line, Place, Reel, Was
 
-# Versions are taken in by so many, or so many bytes of parts that hold them.
-_BATCH = 1000
-_BATCH_BYTES = 512 * 1024
+# Versions are taken in by so many. Few, so that they are gone before Python's collector counts
+# them as old; it would stop all threads to look at everything there is.
+_BATCH = 50
+_MOST_KNOWN = 10_000
 # Beyond it a page has no further row.
 _PAGE_BYTES = 1024 * 1024
 # So begins the list of changes of every part with schema changes, and nothing else in it.
@@ -94,6 +96,7 @@ class Rewind:
         self._directory = directory
         self._epoch = head.epoch
         self._lineage = Lineage(name, next(t for t in head.tables if t.name == name))
+        self._key_columns = self._lineage.newest.key
         self._reel = reel
         self._is_closed = is_closed
         # The changesets read: after the one, up to the other.
@@ -153,10 +156,14 @@ class Rewind:
     def _follow(self, history: HistoryReader, offset: int) -> None:
         if offset <= self._high:
             return
-        for _, body in self._schema_changes(history, self._high, offset):
-            if self._lineage.concerns(body):
-                raise Outdated
-        self._take(history, self._lineage, self._high, offset)
+        try:
+            for _, body in self._schema_changes(history, self._high, offset):
+                if self._lineage.concerns(body):
+                    raise Outdated
+            self._take(history, self._lineage, self._high, offset)
+        except PastUnavailable as error:
+            # It was not asked for so long that the history has lost what came meanwhile.
+            raise Outdated from error
         self._high = offset
 
     def _require(self, history: HistoryReader, position: Position) -> None:
@@ -165,6 +172,8 @@ class Rewind:
         found = history.locate(position)
         if isinstance(found, ResetReason):
             raise expired(found)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
         self._known[position.offset] = position.hash
 
     def _reach(self, history: HistoryReader, offset: int) -> None:
@@ -184,29 +193,36 @@ class Rewind:
         for low, high, table in lineage.stretches(after, until):
             needle = b'"table":' + wire.encode_json(table.name) + b',"key":'
             found = parts(history, self._epoch, low, high, needle, self._is_closed)
-            versions: list[Was] = []
-            size = 0
-            for entry in found:
-                versions += self._versions(history, table, entry)
-                size += len(entry.tail)
-                if len(versions) >= _BATCH or size >= _BATCH_BYTES:
-                    self._reel.add(versions)
-                    versions, size = [], 0
-            self._reel.add(versions)
+            versions = (
+                version
+                for offset, tail in found
+                for version in self._versions(history, table, offset, tail)
+            )
+            while batch := list(islice(versions, _BATCH)):
+                self._reel.add(batch)
 
-    def _versions(self, history: HistoryReader, table: Table, entry: Entry) -> Iterator[Was]:
-        for change in _decode_changes(b"{" + entry.tail).changes:
+    def _versions(
+        self, history: HistoryReader, table: Table, offset: int, tail: bytes
+    ) -> Iterator[Was]:
+        for change in _decode_changes(b"{" + tail).changes:
             if change.table == table.name and change.op != "schema":
-                key, place = self._identity(history, table, bytes(change.key))
                 row = bytes(change.before)
-                yield Was(entry.position.offset, key, place, None if row == _NULL else row)
+                key, place = self._known_identity(history, table, bytes(change.key))
+                yield Was(offset, key, place, None if row == _NULL else row)
+
+    def _known_identity(
+        self, history: HistoryReader, table: Table, key: bytes
+    ) -> tuple[bytes, Place | None]:
+        if table.key == self._key_columns and self._reel.knows(key):
+            return key, None
+        return self._identity(history, table, key)
 
     def _identity(self, history: HistoryReader, table: Table, key: bytes) -> tuple[bytes, Place]:
         """The bytes that name a row whatever its columns were called, and its place."""
         fields = wire.decode_json(key)
         values = [_full(history, wire.decode_value(value)) for value in fields.values()]
         is_rowid = ROWID in fields and ROWID not in table.key
-        newest = self.present.key
+        newest = self._key_columns
         if not is_rowid and table.key != newest:
             key = wire.encode_json(dict(zip(newest, fields.values(), strict=True)))
         return key, [1 if is_rowid and newest else 0, *values]
@@ -232,10 +248,10 @@ class Rewind:
         found: list[Former] = []
         with self._lock, closing(HistoryReader(self._directory)) as history:
             was = self.table(offset)
-            now = [
+            now = (
                 (*self._identity(history, self.present, bytes(insert.key)), bytes(insert.after))
                 for insert in _decode_inserts(b"[" + present + b"]")
-            ]
+            )
             size = 0
             # One more, which tells whether there are more.
             for line in self._reel.merged(offset, now, after, end, limit + 1):
@@ -252,7 +268,7 @@ class Rewind:
         return Former(self._key(was, line.key), msgspec.Raw(row), place)
 
     def _key(self, was: Table, key: bytes) -> msgspec.Raw:
-        newest = self.present.key
+        newest = self._key_columns
         if was.key == newest:
             return msgspec.Raw(key)
         fields = _decode_fields(key)
@@ -268,8 +284,10 @@ def parts(
     until: int,
     needle: bytes,
     is_closed: Callable[[], bool],
-) -> Iterator[Entry]:
-    """Yields the parts that contain some bytes, oldest first, in steps between which others write.
+) -> Iterator[tuple[int, bytes]]:
+    """Yields offset and tail of the parts that contain some bytes, oldest first.
+
+    It reads in steps, between which others may write.
 
     Args:
         history: where they are.
@@ -290,7 +308,7 @@ def parts(
         found = history.search(epoch, place, end, needle)
         if found is None:
             raise expired(ResetReason.POSITION_EXPIRED)
-        yield from found.entries
+        yield from found.parts
         place = found.after
 
 
@@ -298,10 +316,10 @@ def schema_changes(
     history: HistoryReader, epoch: str, after: int, until: int, is_closed: Callable[[], bool]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the schema changes of a stretch: offset and JSON object; as for `parts`."""
-    for entry in parts(history, epoch, after, until, _SCHEMA, is_closed):
-        for element in wire.decode_elements(wire.split_tail(entry.tail)[1]):
+    for offset, tail in parts(history, epoch, after, until, _SCHEMA, is_closed):
+        for element in wire.decode_elements(wire.split_tail(tail)[1]):
             if isinstance(element, wire.SchemaElement):
-                yield entry.position.offset, element.body
+                yield offset, element.body
 
 
 def _renamed(row: bytes, names: dict[str, str] | None, columns: Sequence[str]) -> bytes:

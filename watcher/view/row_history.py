@@ -11,7 +11,7 @@ import msgspec
 from watcher import wire
 from watcher.changes import Position, ResetReason, Table
 from watcher.errors import HubClosed, PastUnavailable, ReaderStopped
-from watcher.history import Entry, Head, HistoryReader, Mark, sequence
+from watcher.history import Head, HistoryReader, sequence
 from watcher.view.lineage import Lineage
 from watcher.view.named_key import ROWID, Key, encoded, ordered
 from watcher.view.reading import opened
@@ -154,16 +154,18 @@ class RowHistory:
     ) -> Iterator[list[Version]]:
         held: list[Version] = []
         offset = -1
-        for entry in self._parts(history, low, high, needle):
-            if entry.position.offset != offset and held:
+        for at, tail in self._parts(history, low, high, needle):
+            if at != offset and held:
                 yield held
                 held = []
-            offset = entry.position.offset
-            held += self._versions_in(history, entry, what)
+            offset = at
+            held += self._versions_in(history, at, tail, what)
         if held:
             yield held
 
-    def _parts(self, history: HistoryReader, low: int, high: int, needle: bytes) -> Iterator[Entry]:
+    def _parts(
+        self, history: HistoryReader, low: int, high: int, needle: bytes
+    ) -> Iterator[tuple[int, bytes]]:
         after, until = sequence(low, None), sequence(high, None)
         while after < until:
             if self._is_closed():
@@ -171,18 +173,19 @@ class RowHistory:
             found = history.search(self._head.epoch, after, until, needle, newest_first=True)
             if found is None:
                 raise expired(ResetReason.UNKNOWN_EPOCH)
-            yield from found.entries
+            yield from found.parts
             after, until = found.after, found.until
 
     def _versions_in(
-        self, history: HistoryReader, entry: Entry, what: tuple[str, bytes]
+        self, history: HistoryReader, offset: int, tail: bytes, what: tuple[str, bytes]
     ) -> list[Version]:
-        part = _decode_part(b"{" + entry.tail)
-        end: Mark | None = history.end_of(entry.position.epoch, entry.position.offset)
-        # Gone between the two looks: what was said of it is said all the same.
-        position = str(entry.position if end is None else end.position)
+        part = _decode_part(b"{" + tail)
+        end = history.end_of(self._head.epoch, offset)
+        if end is None:
+            # It has gone between the two looks.
+            return []
         return [
-            Version(position, part.time, part.commits, change)
+            Version(str(end.position), part.time, part.commits, change)
             for change in reversed(part.changes)
             if (change.table, bytes(change.key)) == what
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -101,8 +100,6 @@ def past_routes(hub: Hub) -> APIRouter:
     """
     router = APIRouter(tags=["past"])
     past = Past(hub)
-    # Each holds a thread for as long as it reads.
-    reading = asyncio.Semaphore(2)
 
     @router.get(
         "/history",
@@ -126,8 +123,7 @@ def past_routes(hub: Hub) -> APIRouter:
         _require_known(request, _STRETCH)
         _require_history(hub)
         ends = (_position("from", begin), _position("to", to))
-        async with reading:
-            found = await asyncio.to_thread(stretch, hub.state_directory, *ends, marks, table)
+        found = await past.in_thread(lambda: stretch(hub.state_directory, *ends, marks, table))
         body = {
             "changesets": found.changesets,
             "oldest": {"position": str(found.oldest), "time": _time(found.began)},
@@ -159,8 +155,8 @@ def past_routes(hub: Hub) -> APIRouter:
         row = RowHistory(
             hub.state_directory, head, table, named_key("key", key), lambda: hub.closed
         )
-        async with reading:
-            found = await asyncio.to_thread(row.versions, _position("before", before), limit)
+        place = _position("before", before)
+        found = await past.in_thread(lambda: row.versions(place, limit))
         body = {
             "table": name,
             "key": wire.decode_json(row.key),
