@@ -7,6 +7,7 @@
 
 import { Catalog } from "./model/catalog.js";
 import { Clock } from "./model/clock.js";
+import { Latency } from "./model/latency.js";
 
 /**
  * Everything parts may tell each other. `hello`, `changes`, `reset`, `status`, `connection` and
@@ -38,6 +39,8 @@ export class Context {
   catalog = new Catalog();
   /** The server's clock. */
   clock = new Clock();
+  /** From commit to screen, in ms. */
+  latency = new Latency();
   /** The name of the table that is looked at, null before one is. @type {string | null} */
   chosen = null;
   /** What `GET /health` said last, null before. @type {object | null} */

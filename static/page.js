@@ -7,9 +7,12 @@ import * as databases from "./view/databases.js";
 import * as feed from "./view/feed.js";
 import * as grid from "./view/grid.js";
 import * as health from "./view/health.js";
+import * as journey from "./view/journey.js";
+import { listen } from "./view/keyboard.js";
 import * as layout from "./view/layout.js";
 import * as sidebar from "./view/sidebar.js";
 import * as state from "./view/state.js";
+import { Theme } from "./view/theme.js";
 
 const context = new Context(new Api());
 
@@ -45,5 +48,6 @@ function replaceTables() {
   context.tell("tables");
 }
 
-for (const part of [layout, state, sidebar, databases, grid, feed, health]) part.mount(context, connection);
+for (const part of [layout, state, sidebar, databases, grid, feed, health, journey]) part.mount(context, connection);
+listen(new Theme());
 connection.reconnect();

@@ -23,7 +23,6 @@ export class ConnectionPanel {
   #root = byId("connection-panel");
   #context;
   #link;
-  #latency;
   #state = { state: "connecting" };
   #status = null;
   #sharing = { tabs: 1, shared: false };
@@ -32,12 +31,10 @@ export class ConnectionPanel {
   /**
    * @param {import("../context.js").Context} context
    * @param {import("../link.js").Link} link
-   * @param {import("../model/latency.js").Latency} latency
    */
-  constructor(context, link, latency) {
+  constructor(context, link) {
     this.#context = context;
     this.#link = link;
-    this.#latency = latency;
     const pill = byId("connection");
     this.#root.addEventListener("toggle", ({ newState }) => {
       pill.setAttribute("aria-expanded", String(newState === "open"));
@@ -100,11 +97,10 @@ export class ConnectionPanel {
   }
 
   #journey() {
-    const summary = this.#latency.summary;
+    const summary = this.#context.latency.summary;
     if (summary === null) return "nothing measured yet";
     const { median, last, count } = summary;
-    const among = count === 1 ? "one change" : `the last ${count}`;
-    return `${spoken(median)} in the middle of ${among}, ${spoken(last)} the last one`;
+    return count === 1 ? spoken(last) : `median ${spoken(median)} of ${count}, last ${spoken(last)}`;
   }
 
   #shared() {

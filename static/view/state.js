@@ -4,7 +4,6 @@ import { Breaks } from "../model/breaks.js";
 import { announce } from "./announce.js";
 import { ConnectionPanel } from "./connection_panel.js";
 import { byId, element } from "./element.js";
-import { measureJourneys } from "./journey.js";
 import { resetSentence, stateName, stateSentence } from "./states.js";
 
 /** A few words on a state of the database; how far the first copy is where one is being made. */
@@ -99,7 +98,7 @@ class StateView {
 export function mount(context, link) {
   const view = new StateView();
   const breaks = new Breaks();
-  const panel = new ConnectionPanel(context, link, measureJourneys(context).latency);
+  const panel = new ConnectionPanel(context, link);
   const note = (sentence) => {
     panel.note(sentence);
     byId("event-line").textContent = sentence;

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from watcher import wire
 from watcher.errors import BadFilter, HubClosed, MalformedPosition, ReaderStopped, UnknownTable
+from watcher.view import TooLarge
 from watcher.web.rawpath import PathError
 from watcher.web.request import BadParameter
 from watcher.web.row_body import row_object
@@ -61,6 +62,7 @@ _STATUS: dict[type[Exception], int] = {
     BadFilter: 422,
     BadParameter: 422,
     Misfit: 422,
+    TooLarge: 422,
     HubClosed: 503,
     ReaderStopped: 503,
 }

@@ -13,7 +13,6 @@ from watcher.changes import Row
 from watcher.errors import UnknownTable
 from watcher.hub import Hub
 from watcher.web.problems import Problem, problems
-from watcher.web.reads import KeyedRow
 from watcher.web.request import BadParameter, single
 from watcher.web.row_body import (
     ChangedRow,
@@ -25,6 +24,7 @@ from watcher.web.row_body import (
     row_object,
     with_large_values,
 )
+from watcher.web.rows import KeyedRow
 from watcher.web.table_writes import KnownRow, TableWrites
 
 KeyInQuery = Annotated[
