@@ -193,7 +193,8 @@ def test_the_traces_are_bounded_and_fair(watch: Watch) -> None:
           activity.add("t", 80, 9);
           activity.add("t", 112, 4);
           const heights = strokes([10000, 0, 1], 14).match(/v-[\\d.]+/g);
-          return [activity.series("t", 112), activity.series("t", 500), activity.series("u", 112), heights];
+          const places = [["t", 112], ["t", 500], ["u", 112]];
+          return [...places.map((place) => activity.series(...place)), heights];
         }"""
     )
     assert outcome == [[0, 3, 0, 4], [0] * 4, [0] * 4, ["v-14.0", "v-2.0"]]
