@@ -7,6 +7,7 @@
 
 import { Catalog } from "./model/catalog.js";
 import { Clock } from "./model/clock.js";
+import { Latency } from "./model/latency.js";
 
 /**
  * Everything parts may tell each other. `hello`, `changes`, `reset`, `status`, `connection` and
@@ -19,6 +20,7 @@ import { Clock } from "./model/clock.js";
  * @property {object} status
  * @property {import("./client.js").ConnectionState} connection
  * @property {object} position a message that has moved the position.
+ * @property {{tabs: number, shared: boolean}} sharing how many tabs of this browser use the connection.
  * @property {void} tables the definitions in `catalog` are others than before.
  * @property {void} health what `health` says may be others than before.
  * @property {{table: string | null}} chosen another table is looked at.
@@ -37,6 +39,8 @@ export class Context {
   catalog = new Catalog();
   /** The server's clock. */
   clock = new Clock();
+  /** From commit to screen, in ms. */
+  latency = new Latency();
   /** The name of the table that is looked at, null before one is. @type {string | null} */
   chosen = null;
   /** What `GET /health` said last, null before. @type {object | null} */

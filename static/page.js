@@ -1,20 +1,24 @@
 /** Puts the page together: the stream on one side, the parts on the other. */
 
 import { Api } from "./api.js";
-import { Connection } from "./client.js";
 import { Context } from "./context.js";
+import { Link } from "./link.js";
 import * as databases from "./view/databases.js";
 import * as feed from "./view/feed.js";
 import * as grid from "./view/grid.js";
+import * as health from "./view/health.js";
+import * as journey from "./view/journey.js";
+import { listen } from "./view/keyboard.js";
 import * as layout from "./view/layout.js";
 import * as sidebar from "./view/sidebar.js";
 import * as state from "./view/state.js";
+import { Theme } from "./view/theme.js";
 
 const context = new Context(new Api());
 
 let current = []; // the tables as the server has them now, which may be ahead of what was shown
 
-const connection = new Connection({
+const connection = new Link({
   onHello(message) {
     current = message.tables;
     // A resumed stream brings the schema changes in between; the catalog must not run ahead.
@@ -36,6 +40,7 @@ const connection = new Connection({
   onStatus: (message) => context.tell("status", message),
   onConnection: (message) => context.tell("connection", message),
   onPosition: (message) => context.tell("position", message),
+  onTabs: (tabs) => context.tell("sharing", { tabs, shared: connection.shared }),
 });
 
 function replaceTables() {
@@ -43,5 +48,6 @@ function replaceTables() {
   context.tell("tables");
 }
 
-for (const part of [layout, state, sidebar, databases, grid, feed]) part.mount(context, connection);
+for (const part of [layout, state, sidebar, databases, grid, feed, health, journey]) part.mount(context, connection);
+listen(new Theme());
 connection.reconnect();

@@ -24,7 +24,9 @@ export class Clock {
     if (Number.isNaN(time) || way < 0) return;
     const stale = answered - this.#learnt > TOO_OLD;
     if (!stale && way > this.#way * MUCH_BETTER) return;
-    this.#offset = time - (asked + answered) / 2;
+    const offset = time - (asked + answered) / 2;
+    // The answer was made at some moment of its way: if that may be now by both, they are the same.
+    this.#offset = Math.abs(offset) <= way / 2 + 1 ? 0 : offset;
     this.#way = stale ? way : Math.min(this.#way, way);
     this.#learnt = answered;
   }

@@ -63,10 +63,15 @@ function describe({ sql, without_rowid, strict, columns, objects }) {
 }
 
 function columnTable(columns) {
-  const head = element("tr", "", ...HEADINGS.map((heading) => element("th", "", heading)));
-  for (const cell of head.children) cell.scope = "col";
-  const table = element("table", "plain-table", element("thead", "", head));
-  table.append(element("tbody", "", ...columns.map(columnRow)));
+  const keys = columns.filter(({ key }) => key > 0).length;
+  const cells = columns.map((column) => cellsOf(column, keys));
+  // A heading over nothing takes room that a phone has not got.
+  const used = HEADINGS.map((_, at) => at === 0 || cells.some((row) => row[at].textContent !== ""));
+  const kept = (row) => row.filter((_, at) => used[at]);
+  const head = kept(HEADINGS.map((heading) => element("th", "", heading)));
+  for (const cell of head) cell.scope = "col";
+  const table = element("table", "plain-table", element("thead", "", element("tr", "", ...head)));
+  table.append(element("tbody", "", ...cells.map((row) => element("tr", "", ...kept(row)))));
   const held = element("div", "sideways", table);
   held.tabIndex = 0; // it scrolls where there is no room
   held.setAttribute("role", "region");
@@ -74,23 +79,21 @@ function columnTable(columns) {
   return held;
 }
 
-function columnRow({ name, type, required, default: fallback, key, generated, collation }) {
+function cellsOf({ name, type, required, default: fallback, key, generated, collation }, keys) {
   const notes = [
-    generated && (typeof generated === "string" ? `generated, ${generated}` : "generated"),
+    generated && "generated",
     collation && collation.toUpperCase() !== "BINARY" && `collation ${collation}`,
   ];
   const heading = element("th", "", nameElement(name));
   heading.scope = "row";
-  return element(
-    "tr",
-    "",
+  return [
     heading,
     element("td", "mono", type ?? ""),
-    element("td", "", key > 0 ? element("span", "badge", `key ${key}`) : ""),
+    element("td", "", key > 0 ? element("span", "badge", keys > 1 ? `key ${key}` : "key") : ""),
     element("td", "", required ? "yes" : ""),
     element("td", "mono", fallback ?? ""),
     element("td", "note", notes.filter(Boolean).join(", ")),
-  );
+  ];
 }
 
 function objectNode({ object, name, sql }) {

@@ -10,8 +10,8 @@ import { showSchema } from "./schema.js";
 import { TableEntry } from "./table_entry.js";
 import { navigate } from "./table_list.js";
 
-const BUCKETS = 40;
-const BUCKET_SECONDS = 3;
+const BUCKETS = 24;
+const BUCKET_SECONDS = 5;
 const BETWEEN_COUNTS = 1_000; // ms
 const UNSEEN = `unseen:${new URL(document.baseURI).pathname}`;
 

@@ -40,6 +40,8 @@ def watch(
         page = browser.new_context(viewport={"width": width, "height": 740}).new_page()
         if clock:
             page.clock.install()
+            # The clock of a shared worker is another one, which nothing here can set.
+            page.add_init_script("delete globalThis.SharedWorker")
         watched = Watched(page, served, sqlite3_shell)
         opened.append(watched)
         watched.open()

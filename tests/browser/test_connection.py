@@ -209,3 +209,75 @@ def test_the_page_leads_to_the_sign_in(watch: Watch) -> None:
     assert watched.complaints
     while watched.complaints:
         assert "401 (Unauthorized)" in watched.complaints.pop()
+
+
+def test_the_panel_tells_all_of_the_connection(watch: Watch) -> None:
+    """State, position, latency and clients stand behind the pill; Escape closes it."""
+    watched = watch()
+    page = watched.page
+    pill = page.locator("#connection")
+    expect(page.locator("#latency-line")).to_be_hidden()
+    watched.edit("UPDATE items SET value = 'measured';")
+    expect(page.locator("#latency")).to_have_text(re.compile(r"^[\d.]+ m?s · last [\d.]+ m?s$"))
+    pill.click()
+    panel = page.get_by_role("dialog", name="Connection")
+    expect(pill).to_have_attribute("aria-expanded", "true")
+    expect(panel).to_contain_text("Live: what is shown is the present.")
+    expect(panel.locator("#panel-database")).to_have_text("all is well")
+    expect(panel.locator("#panel-latency")).to_have_text(re.compile(r"^[\d.]+ m?s$"))
+    expect(panel.locator("#panel-clients")).to_have_text("1 client at the service")
+    expect(panel.locator("#panel-position")).to_have_text(page.locator("#position").inner_text())
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(pill).to_have_attribute("aria-expanded", "false")
+
+
+def test_what_a_break_has_cost_is_told(watch: Watch) -> None:
+    """After a break the page says how many changes it has caught up, and after how long."""
+    watched = watch()
+    page = watched.page
+    watched.served.stop()
+    expect(page.locator("#connection")).to_have_text(re.compile("Retrying"))
+    watched.edit("UPDATE items SET value = 'a'; UPDATE items SET value = 'b';")
+    watched.served.restart()
+    watched.expect_live()
+    expect(page.locator("#event-line")).to_have_text(
+        re.compile(r"^2 changes caught up after [\d.]+ m?s offline\.$")
+    )
+    watched.served.restart()
+    expect(page.locator("#event-line")).to_have_text(re.compile("^Nothing was missed in"))
+    page.locator("#connection").click()
+    expect(page.locator("#panel-events li")).to_have_count(2)
+
+
+def test_a_reset_is_explained(watch: Watch) -> None:
+    """Why the stream began anew stands in the panel, in words."""
+    watched = watch()
+    watched.edit("UPDATE items SET value = 'before';")
+    watched.expect_changes("1 change")
+    watched.served.stop()
+    shutil.rmtree(watched.served.state)
+    watched.served.restart()
+    watched.page.locator("#connection").click()
+    events = watched.page.locator("#panel-events")
+    expect(events).to_contain_text("The watcher has begun a new history.")
+
+
+def test_clocks_that_differ_are_set_right(watch: Watch) -> None:
+    """The way of a change is measured by the server's clock, whatever this machine's says."""
+    outcome = watch().page.evaluate(
+        """async () => {
+          const { Clock } = await import("./static/model/clock.js");
+          const at = (ms) => new Date(ms).toISOString();
+          const clock = new Clock();
+          const before = [clock.known, clock.server(1000)];
+          clock.learn(at(10_005), 10_000, 10_020);
+          const same = clock.server(50);
+          clock.learn(at(3_610_010), 10_000, 10_020);
+          const ahead = clock.server(0);
+          clock.learn(at(99_999), 10_000, 10_900);
+          clock.learn("nonsense", 10_000, 10_001);
+          return [...before, same, ahead, clock.server(0), clock.known];
+        }"""
+    )
+    assert outcome == [False, 1000, 50, 3_600_000, 3_600_000, True]

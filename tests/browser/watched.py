@@ -56,9 +56,26 @@ class Watched:
         self.page.on("websocket", lambda socket: self.sockets.append(socket.url))
         self.page.goto(f"{self.served.url}/")
 
+    def beside(self, script: str = "") -> Watched:
+        """Opens the page in a further tab of the same browser.
+
+        Args:
+            script: runs in the tab before anything of the page does.
+        """
+        page = self.page.context.new_page()
+        if script:
+            page.add_init_script(script)
+        tab = Watched(page, self.served, self.shell, self.complaints, self.sockets)
+        tab.open()
+        return tab
+
     def edit(self, sql: str) -> None:
         """Runs SQL on the database in the `sqlite3` shell."""
         run_shell(self.shell, self.served.database, sql)
+
+    def forgive(self, text: str) -> None:
+        """Forgets complaints with this text: Chromium's remarks on answers that were expected."""
+        self.complaints[:] = [said for said in self.complaints if text not in said]
 
     @property
     def newest(self) -> Locator:
