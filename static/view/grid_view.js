@@ -140,6 +140,7 @@ export class GridView {
     this.#lit = { id, until: performance.now() + LIT };
     setTimeout(() => this.changed(), LIT + 50);
     this.active = { index, column: this.active?.column ?? 0 };
+    this.root.focus({ preventScroll: true });
     this.#actions.marked();
     this.changed();
   }
