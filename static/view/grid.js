@@ -39,7 +39,10 @@ class Grid {
       open: (place, event) => this.#open(place, event),
       key: (event, place) => this.#actions.key(event, place),
       menu: (place, { clientX, clientY }) => this.#actions.menu(place, { x: clientX, y: clientY }),
-      marked: () => this.#actions.update(),
+      marked: () => {
+        this.#actions.update();
+        this.#blank();
+      },
     });
     this.#present = this.#source = new PresentRows(context.api);
     this.#window = new RowWindow(this.#present, {
