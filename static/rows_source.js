@@ -1,4 +1,4 @@
-/** Where the rows of a grid come from: stretches by number, at present or in the past. */
+/** Where the rows of a grid come from: stretches by number, at present; `past_rows.js` has those of before. */
 
 const FIRST = 200; // rows shown while the order is not known yet
 
@@ -24,6 +24,8 @@ const FIRST = 200; // rows shown while the order is not known yet
 
 /** The rows as they are now. */
 export class PresentRows {
+  /** Whether the stream changes them. */
+  live = true;
   #api;
 
   /** @param {import("./api.js").Api} api */
@@ -45,7 +47,7 @@ export class PresentRows {
     const path = ["tables", table, "rows"];
     const { status, body } = await this.#api.answer(path, parameters, { signal });
     if (status === 202) return { state: "building", progress: body.progress, rows: [], offset: 0, total: 0 };
-    return { state: "ready", rows: body.rows, offset: body.offset ?? 0, total: body.total ?? body.rows.length };
+    return { state: "ready", rows: body.rows, offset: body.offset, total: body.total };
   }
 
   /**

@@ -1,12 +1,14 @@
 /** The rows of the chosen table, live. */
 
+import { idOf } from "../model/live_rows.js";
 import { RowWindow } from "../row_window.js";
+import { PastRows } from "../past_rows.js";
 import { PresentRows } from "../rows_source.js";
 import { byId, element, nameElement } from "./element.js";
 import { GridBar } from "./grid_bar.js";
-import { valueOf } from "./grid_columns.js";
 import { GridView } from "./grid_view.js";
-import { showValue } from "./value_dialog.js";
+import { MomentBar, asOf } from "./moment.js";
+import { RowActions } from "./row_actions.js";
 
 const STORM = 50; // changes a second that were not shown, from which they are counted in words
 const CALM = 3_000; // ms after a storm for which its count is still shown
@@ -21,29 +23,51 @@ class Grid {
   #bar;
   #view;
   #window;
+  #actions;
   #empty = element("div", "empty grid-empty");
   #query = null;
   #offline = false;
+  #present;
+  #source; // of the rows shown
+  #moment = null; // the moment shown, null for now
 
   constructor(context) {
     this.#context = context;
     this.#bar = new GridBar({ filter: (where) => this.#filter(where) });
     this.#view = new GridView({
       sort: (column) => this.#sort(column),
-      open: (place) => this.#open(place),
-      key: (event, place) => this.#key(event, place),
-      menu: () => {},
+      open: (place, event) => this.#open(place, event),
+      key: (event, place) => this.#actions.key(event, place),
+      menu: (place, { clientX, clientY }) => this.#actions.menu(place, { x: clientX, y: clientY }),
+      marked: () => {
+        this.#actions.update();
+        this.#blank();
+      },
     });
-    this.#window = new RowWindow(new PresentRows(context.api), {
+    this.#present = this.#source = new PresentRows(context.api);
+    this.#window = new RowWindow(this.#present, {
       seen: () => this.#view.seen(),
       anchor: () => this.#view.top()?.key ?? null,
       hold: (change) => this.#view.hold(change),
       painted: () => this.#painted(),
       stated: () => this.#stated(),
+      revealed: (key, index) => this.#revealed(key, index),
     });
+    this.#actions = new RowActions(
+      context,
+      {
+        table: () => this.#query?.table ?? null,
+        writable: () => this.#writable,
+        held: ({ index }) => this.#window.live.get(index),
+        view: this.#view,
+      },
+      this.#bar.tools,
+    );
     this.#view.show(this.#window);
     this.#empty.hidden = true;
-    byId("rows").replaceChildren(...this.#bar.root, this.#view.root, this.#empty);
+    const [bar, ...lines] = this.#bar.root;
+    const momentBar = new MomentBar(context);
+    byId("rows").replaceChildren(bar, momentBar.root, ...lines, this.#view.root, this.#empty);
     this.#listen();
     setInterval(() => this.#countFolded(), 1_000);
     this.#choose(context.chosen);
@@ -54,6 +78,9 @@ class Grid {
     context.on("chosen", ({ table }) => this.#choose(table));
     context.on("tables", () => this.#redefine());
     context.on("changes", (message) => this.#window.follow(message, performance.now()));
+    context.on("reveal", (row) => this.#reveal(row));
+    context.on("moment", (moment) => this.#travel(moment));
+    context.on("health", () => this.#actions.update());
     context.on("reset", () => this.#window.refresh());
     context.on("connection", ({ state }) => {
       const offline = state === "waiting" || state === "closed";
@@ -70,8 +97,37 @@ class Grid {
     this.#definition = table === null ? undefined : this.#context.catalog.table(table);
     this.#view.sorted(null, false);
     this.#view.define(this.#definition);
-    this.#window.open(this.#query);
+    this.#source = this.#moment ? this.#past(null) : this.#present;
+    this.#window.open(this.#query, this.#source);
     this.#view.rewind();
+  }
+
+  #past(begin) {
+    return new PastRows(this.#context.api, this.#moment.position, begin);
+  }
+
+  // To another moment, beginning with the row that is topmost now.
+  #travel({ position, time = null }) {
+    if (position === (this.#moment?.position ?? null)) return;
+    const shown = this.#moment ? this.#moment.time : new Date().toISOString();
+    this.#moment = position === null ? null : { position, time };
+    byId("rows").classList.toggle("in-past", this.#moment !== null);
+    this.#bar.past(this.#moment && asOf(this.#moment));
+    if (this.#query === null) return;
+    const begin = this.#view.top()?.key ?? this.#source.begin ?? null;
+    this.#source = this.#moment ? this.#past(begin) : this.#present;
+    const order = this.#moment ? null : this.#query.order;
+    this.#view.sorted(order, this.#query.desc);
+    this.#window.open(this.#query, this.#source, this.#query.order === null ? (shown ?? "") : null);
+    // Back in the present the rows before the first one shown are there again.
+    if (!this.#moment && begin !== null) this.#window.reveal(begin);
+  }
+
+  // The past from the first row there was.
+  #rewind() {
+    this.#source = this.#past(null);
+    this.#view.rewind();
+    this.#window.open(this.#query, this.#source);
   }
 
   #definition = undefined;
@@ -93,12 +149,14 @@ class Grid {
   }
 
   #sort(column) {
+    if (this.#moment) return this.#bar.say("Rows of the past come in the order of their key.", { mood: "quiet", passing: true });
     const { order, desc } = this.#query;
     const next = { order: column.name, desc: false };
     if (column.isRowid || (order === column.name && desc)) next.order = null;
     else if (order === column.name) next.desc = true;
     this.#ask(next);
     this.#view.sorted(next.order, next.desc);
+    return undefined;
   }
 
   #filter(where) {
@@ -112,25 +170,37 @@ class Grid {
     this.#window.open(this.#query);
   }
 
-  #open({ index, column: at }) {
-    const held = this.#window.live.get(index);
-    const column = this.#view.columns.all[at];
-    if (!held || !column) return;
-    const where = { table: this.#query.table, column: column.name, key: held.key };
-    showValue(this.#context, valueOf(column, held), where);
+  get #writable() {
+    return Boolean(this.#context.health?.writes) && !this.#offline && !this.#moment && this.#definition !== undefined;
   }
 
-  #key(event, place) {
-    if (event.key !== "Enter") return false;
-    this.#open(place);
-    return true;
+  // A second click shows the value; a double click changes it where that is possible.
+  #open(place, event) {
+    if (event.type === "dblclick" && this.#writable) this.#actions.edit(place);
+    else this.#actions.open(place);
+  }
+
+  #reveal({ table, key }) {
+    if (this.#query?.table !== table) return;
+    if (this.#moment) this.#context.tell("moment", { position: null });
+    if (this.#query.where !== null) {
+      this.#bar.name(table);
+      this.#filter(null);
+    }
+    this.#window.reveal(key);
+  }
+
+  #revealed(key, index) {
+    if (index === undefined) this.#bar.say("This row is gone.", { mood: "quiet", passing: true });
+    else this.#view.reveal(index, idOf(key));
   }
 
   #painted() {
     this.#view.changed();
     const { state, live } = this.#window;
     const known = state.kind === "ready" || (state.kind === "failed" && live.size > 0);
-    this.#bar.count(known ? live.total : null, this.#query?.where !== null);
+    const isOpen = this.#moment !== null && !this.#source.isWhole;
+    this.#bar.count(known ? live.total : null, { filtered: !this.#moment && this.#query?.where !== null, isOpen });
     this.#blank();
   }
 
@@ -163,7 +233,10 @@ class Grid {
     } else if (kind === "building" && progress !== undefined) {
       const what = sorting ? "The rows are being sorted" : "The rows are being counted";
       this.#bar.say(`${what}: ${Math.round(progress * 100)} %`, { mood: "quiet" });
+    } else if (this.#moment && this.#source.begin !== null) {
+      this.#bar.say("The rows before these are not shown.", { mood: "quiet", again: () => this.#rewind(), label: "From the first row" });
     } else this.#bar.say(null);
+    this.#actions.update();
     this.#painted();
   }
 
@@ -181,6 +254,7 @@ class Grid {
       return [["Table ", nameElement(this.#query.table), " is gone"], "It was dropped or renamed. Choose another one."];
     }
     if (kind !== "ready" || live.total > 0 || live.slots.gone.length > 0) return undefined;
+    if (this.#moment) return [["No rows"], "The table was empty at this moment."];
     if (this.#query.where !== null) return [["No row fulfils the condition"], "Change or clear the filter above."];
     return [["No rows yet"], "A row that any program adds appears here at once."];
   }
