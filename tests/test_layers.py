@@ -22,7 +22,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"web", "sinks"},
-    {"stream", "replica", "client"},
+    {"stream", "replica", "client", "view"},
     {"hub"},
     {"sqlite"},
     {"history"},

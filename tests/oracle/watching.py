@@ -26,6 +26,7 @@ from watcher.history.writer import Limits
 from watcher.sqlite.capture import RawCapture
 from watcher.sqlite.captured import NotQuiet
 from watcher.sqlite.caught_journals import CaughtJournals
+from watcher.sqlite.content import read_rows
 from watcher.sqlite.files import DatabaseFiles
 from watcher.sqlite.kept_history import open_history
 from watcher.sqlite.reader import Reader
@@ -173,7 +174,8 @@ class Watch:
         rows: list[bytes] = []
         after = None
         while True:
-            page = self._reader.rows(table, after, 1000, 1 << 20)
+            with self._reader.table(table) as (found, reader, _):
+                page = read_rows(reader, found, after, 1000, 1 << 20)
             rows += page.inserts
             if page.next is None:
                 return rows

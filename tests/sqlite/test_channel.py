@@ -28,10 +28,9 @@ from watcher.sqlite.channel import (
     Rows,
     Status,
     ToReader,
-    decode_place,
-    encode_place,
     open_channel,
 )
+from watcher.sqlite.places import decode_place, encode_place
 
 PATIENCE = 20.0
 

@@ -12,8 +12,8 @@ from tests.sqlite.attached import Attached, attached, insert, made
 from tests.sqlite.test_compare import TABLES, VALUES, exact, exact_row, held, stored
 from watcher.changes import Change, InvalidText, Op, Value
 from watcher.errors import MalformedPosition
-from watcher.sqlite.channel import decode_place, encode_place
 from watcher.sqlite.fileformat import UTF8, UTF16BE, UTF16LE
+from watcher.sqlite.places import decode_place, encode_place
 from watcher.sqlite.rows import MARK, key_of, read_page
 
 BAD = InvalidText(b"a\xff")

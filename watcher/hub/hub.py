@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from watcher.changes import Position, ResetReason, Table
 from watcher.errors import DatabaseUnavailable, UnknownTable
@@ -21,7 +21,18 @@ from watcher.hub.meter import Meter
 from watcher.hub.ring import BATCH_BYTES, Ring
 from watcher.hub.sharing import Sieves
 from watcher.hub.subscription import Subscription
-from watcher.sqlite.channel import Made, Status
+from watcher.sqlite.channel import (
+    AskMade,
+    AskRows,
+    Columns,
+    Declared,
+    Keyed,
+    Made,
+    Question,
+    Status,
+    Stretch,
+)
+from watcher.sqlite.channel import Rows as ReadRows
 from watcher.sqlite.exclusion import NOTHING, Exclusion
 from watcher.sqlite.options import HoldLimits, Options
 from watcher.sqlite.state_directory import default_directory
@@ -29,6 +40,8 @@ from watcher.sqlite.supervisor import ReaderSupervisor
 from watcher.wire import Message
 
 _log = logging.getLogger(__name__)
+
+_A = TypeVar("_A", ReadRows, Made, Declared, Columns, Keyed, Stretch)
 
 # States in which there is nothing to watch: whoever starts a hub wants to know at once.
 _HOPELESS = ("missing", "not_a_database", "unreadable")
@@ -104,7 +117,7 @@ class Hub:
         self.state_directory = self._directory.resolve()
         self._subscriptions: set[Subscription] = set()
         self._ring: Ring | None = None
-        self.sieves = Sieves(lambda: self.head, self._large)
+        self.sieves = Sieves(lambda: self.head, self.stored_value)
         self.audience = Audience(self)
         self.meter = Meter()
         limits, hold = limits or Limits(), hold or HoldLimits()
@@ -264,8 +277,7 @@ class Hub:
             MalformedPosition: `after` is no such token.
             ReaderStopped: the reader process ended, or cannot read.
         """
-        found = await self._reader.rows(table, after, limit)
-        self._catch_up()
+        found = await self.ask(AskRows(0, table, after, limit), ReadRows)
         return Rows(found.position, bytes(found.inserts)[1:-1], found.next)
 
     async def made(self, tables: Collection[str]) -> Made:
@@ -274,14 +286,18 @@ class Hub:
         Raises:
             ReaderStopped: the reader process ended, or cannot read.
         """
-        made = await self._reader.made(list(tables))
-        self._catch_up()
-        return made
+        return await self.ask(AskMade(0, list(tables)), Made)
 
-    def _catch_up(self) -> None:
-        # The answer may belong to a state whose `more` has not been read yet.
+    async def ask(self, question: Question, kind: type[_A]) -> _A:
+        """Asks the reader for something of the current state; see `ReaderSupervisor.ask`.
+
+        When the answer is here, the history has all up to the state it belongs to.
+        """
+        answer = await self._reader.ask(question, kind)
+        # It may belong to a state whose `more` has not been read yet.
         if self._ring is not None and self._ring.refresh():
             self._wake_all()
+        return answer
 
     def tables(self) -> list[Table]:
         """The watched tables."""
@@ -291,8 +307,8 @@ class Hub:
         """Reads a value that is sent beside the stream: `text` or `blob`, and its bytes."""
         return None if self._ring is None else self._ring.large(sha256)
 
-    def _large(self, sha256: str) -> tuple[str, bytes] | None:
-        # Asked for in threads, where the connection of the ring is not to be used.
+    def stored_value(self, sha256: str) -> tuple[str, bytes] | None:
+        """Does what `value` does; blocks, and may be called from any thread."""
         history = HistoryReader(self._directory)
         try:
             return history.large(sha256)

@@ -3,9 +3,10 @@
 A pair of connected sockets. Each frame is a length of four bytes, big-endian, and a JSON object
 with its type under `type`. What is said on it is small; changesets go through the history.
 
-* Reader to server: `more` (the history has grown: read it again), `status`, `rows` and `made`
-  (answers), `fatal` (the last word before an exit that a restart would not cure).
-* Server to reader: `ask_rows`, `ask_made`.
+* Reader to server: `more` (the history has grown: read it again), `status`, `fatal` (the last word
+  before an exit that a restart would not cure); as answers `rows`, `made`, `table`, `columns`,
+  `keyed` and `stretch`.
+* Server to reader: `ask_rows`, `ask_made`, `ask_table`, `ask_columns`, `ask_keyed`, `ask_stretch`.
 
 Back-pressure: the reader never waits for the server to read. While anything unread is in the
 channel, a further `more` says nothing new and is left out; a status replaces the one before it;
@@ -16,18 +17,15 @@ side: the reader stops when the server is gone, the server starts another reader
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import socket
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import TypeAlias
 
 import msgspec
 
-from watcher import wire
-from watcher.changes import LargeValue, Value
-from watcher.errors import MalformedPosition, ProtocolError
+from watcher.errors import ProtocolError
+from watcher.sqlite.schema import Column, Identity, SchemaObject
 
 _LENGTH = struct.Struct(">I")
 # Far above any answer; what exceeds it is not a frame.
@@ -94,6 +92,66 @@ class AskMade(msgspec.Struct, tag="ask_made", frozen=True):
     tables: list[str]
 
 
+class AskTable(msgspec.Struct, tag="ask_table", frozen=True):
+    """Asks what is declared of a table.
+
+    Args:
+        id: repeated in the answer.
+        table: the table's name.
+    """
+
+    id: int
+    table: str
+
+
+class AskColumns(msgspec.Struct, tag="ask_columns", frozen=True):
+    """Asks for some columns of rows, in the order of their places.
+
+    Args:
+        id: repeated in the answer.
+        table: the table's name.
+        columns: names of the columns, beside what the rows are known by.
+        after: place of the row before them, packed; None for the first.
+        limit: at most so many rows.
+    """
+
+    id: int
+    table: str
+    columns: list[str]
+    after: bytes | None
+    limit: int
+
+
+class AskKeyed(msgspec.Struct, tag="ask_keyed", frozen=True):
+    """Asks for the rows at some places.
+
+    Args:
+        id: repeated in the answer.
+        table: the table's name.
+        places: the list of them, packed.
+    """
+
+    id: int
+    table: str
+    places: bytes
+
+
+class AskStretch(msgspec.Struct, tag="ask_stretch", frozen=True):
+    """Asks how many rows there are in a stretch of a table.
+
+    Args:
+        id: repeated in the answer.
+        table: the table's name.
+        after: place of the row before them, packed; None for the first.
+        limit: the stretch ends after so many.
+    """
+
+    id: int
+    table: str
+    after: bytes | None
+    limit: int
+
+
 class Rows(msgspec.Struct, tag="rows", frozen=True):
     """Answers `AskRows`.
 
@@ -128,8 +186,95 @@ class Made(msgspec.Struct, tag="made", frozen=True):
     error: str | None = None
 
 
-FromReader: TypeAlias = More | Status | Fatal | Rows | Made
-ToReader: TypeAlias = AskRows | AskMade
+class Declared(msgspec.Struct, tag="table", frozen=True):
+    """Answers `AskTable`.
+
+    Args:
+        id: of the question.
+        position: of the state it was read of.
+        error: as in `Rows`.
+        sql: the statement that made it, as clients may know it.
+        without_rowid: whether it is a WITHOUT ROWID table.
+        strict: whether it is a STRICT table.
+        columns: the columns that clients get.
+        key: columns of the declared primary key.
+        identities: how its rows are known.
+        objects: its indexes and triggers.
+        encoding: how the database stores text, as PRAGMA encoding names it.
+    """
+
+    id: int
+    position: str
+    error: str | None = None
+    sql: str = ""
+    without_rowid: bool = False
+    strict: bool = False
+    columns: tuple[Column, ...] = ()
+    key: tuple[str, ...] = ()
+    identities: tuple[Identity, ...] = ()
+    objects: tuple[SchemaObject, ...] = ()
+    encoding: str = ""
+
+
+class Columns(msgspec.Struct, tag="columns", frozen=True):
+    """Answers `AskColumns`.
+
+    Args:
+        id: of the question.
+        position: of the state the rows belong to.
+        error: as in `Rows`.
+        number: of the identity all these rows are known by.
+        rows: a packed list of rows, each what it is known by and then the columns asked for.
+        next: packed place to go on from, None at the end of the table.
+    """
+
+    id: int
+    position: str
+    error: str | None = None
+    number: int = 0
+    rows: bytes = b""
+    next: bytes | None = None
+
+
+class Keyed(msgspec.Struct, tag="keyed", frozen=True):
+    """Answers `AskKeyed`.
+
+    Args:
+        id: of the question.
+        position: of the state the rows belong to.
+        inserts: JSON array of the rows as inserts, null where there is none at a place; it is
+            shorter than the list of places where the rows are large.
+        error: as in `Rows`.
+    """
+
+    id: int
+    position: str
+    inserts: msgspec.Raw
+    error: str | None = None
+
+
+class Stretch(msgspec.Struct, tag="stretch", frozen=True):
+    """Answers `AskStretch`.
+
+    Args:
+        id: of the question.
+        position: of the state that was counted.
+        error: as in `Rows`.
+        count: rows in the stretch.
+        next: packed place to go on from, None at the end of the table.
+    """
+
+    id: int
+    position: str
+    error: str | None = None
+    count: int = 0
+    next: bytes | None = None
+
+
+Question: TypeAlias = AskRows | AskMade | AskTable | AskColumns | AskKeyed | AskStretch
+Answer: TypeAlias = Rows | Made | Declared | Columns | Keyed | Stretch
+FromReader: TypeAlias = More | Status | Fatal | Answer
+ToReader: TypeAlias = Question
 
 _decode_from_reader = msgspec.json.Decoder(FromReader).decode
 _decode_to_reader = msgspec.json.Decoder(ToReader).decode
@@ -200,25 +345,3 @@ class Channel:
 async def open_channel(end: socket.socket) -> Channel:
     """Makes a channel of one end of a socket pair."""
     return Channel(*await asyncio.open_unix_connection(sock=end, limit=1 << 20))
-
-
-def encode_place(place: Sequence[Value]) -> str:
-    """Makes the opaque token of a row's place from it."""
-    body = wire.encode_json([wire.encode_value(value) for value in place])
-    return base64.urlsafe_b64encode(body).decode().rstrip("=")
-
-
-def decode_place(token: str) -> list[Value]:
-    """Reads a token.
-
-    Raises:
-        MalformedPosition: it is none.
-    """
-    try:
-        data = base64.b64decode(token + "=" * (-len(token) % 4), altchars="-_", validate=True)
-        place = [wire.decode_value(value) for value in msgspec.json.decode(data, type=list)]
-    except (binascii.Error, msgspec.DecodeError, ProtocolError, ValueError) as error:
-        raise MalformedPosition(token) from error
-    if not place or type(place[0]) is not int or any(isinstance(v, LargeValue) for v in place):
-        raise MalformedPosition(token)
-    return place

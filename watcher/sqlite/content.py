@@ -14,8 +14,8 @@ from watcher.changes import SchemaChange, Value
 from watcher.errors import DatabaseUnavailable, UnknownTable
 from watcher.sqlite.exclusion import Exclusion
 from watcher.sqlite.obstacles import TableUnreadable, without
-from watcher.sqlite.rows import RowLost, read_page
-from watcher.sqlite.schema import Schema
+from watcher.sqlite.rows import RowLost, RowReader, read_page
+from watcher.sqlite.schema import Schema, TableSchema
 from watcher.sqlite.schema_changes import table_made
 from watcher.sqlite.versions import Versions
 from watcher.sqlite.watched_schema import read_watched
@@ -61,48 +61,33 @@ class Content:
             detail = "cannot be read by SQLite" + (f" ({said})" if said else "")
             raise DatabaseUnavailable(str(self._path), "corrupt", detail) from error
 
-    def rows(
-        self,
-        unreadable: Iterable[str],
-        table: str,
-        after: Sequence[Value] | None,
-        limit: int,
-        max_bytes: int,
-    ) -> Page:
-        """Reads rows.
+    @contextmanager
+    def table(
+        self, unreadable: Iterable[str], table: str
+    ) -> Iterator[tuple[TableSchema, RowReader, Schema]]:
+        """Opens the state for reading a table, attached as `old`.
 
         Args:
             unreadable: tables that take no part.
             table: the table's name.
-            after: the place of the row before them, None for the first.
-            limit: at most so many.
-            max_bytes: stop when their encoding reaches this size.
+
+        Yields:
+            What is declared of it, what reads its rows, and the schema it is part of.
 
         Raises:
             UnknownTable: no watched table has that name.
             TableUnreadable: it turns out to be unreadable.
-            MalformedPosition: `after` is no place in this table.
             DatabaseUnavailable: SQLite cannot read the schema.
         """
-        page = Page([], None, {})
-
-        def keep(sha256: str, kind: str, data: bytes) -> None:
-            page.large[sha256] = (kind, data)
-
         with self.naming_corruption(), self._versions.open_old() as (db, rows):
-            found = self._watched(db, unreadable).tables.get(table)
+            schema = self._watched(db, unreadable)
+            found = schema.tables.get(table)
             if found is None:
                 raise UnknownTable(table)
             try:
-                for place, change in read_page(rows, "old", found, after, limit):
-                    page.inserts.append(wire.encode_change(change, keep))
-                    max_bytes -= len(page.inserts[-1])
-                    if max_bytes <= 0 or len(page.inserts) == limit:
-                        page = replace(page, next=place)
-                        break
+                yield found, rows, schema
             except (apsw.Error, RowLost) as error:
                 raise TableUnreadable(table, str(error)) from error
-        return page
 
     def made(self, unreadable: Iterable[str], tables: Iterable[str]) -> list[SchemaChange]:
         """The definitions of watched tables, as schema changes that make them.
@@ -129,3 +114,36 @@ class Content:
 
     def _watched(self, db: apsw.Connection, unreadable: Iterable[str]) -> Schema:
         return without(read_watched(db, "old", self._exclusion), unreadable)
+
+
+def read_rows(
+    reader: RowReader,
+    table: TableSchema,
+    after: Sequence[Value] | None,
+    limit: int,
+    max_bytes: int,
+) -> Page:
+    """Reads rows in the order of their keys.
+
+    Args:
+        reader: reads from the connection on which the state is attached as `old`.
+        table: the table.
+        after: the place of the row before them, None for the first.
+        limit: at most so many.
+        max_bytes: stop when their encoding reaches this size.
+
+    Raises:
+        MalformedPosition: `after` is no place in this table.
+        RowLost: rows are not found again by their places.
+    """
+    page = Page([], None, {})
+
+    def keep(sha256: str, kind: str, data: bytes) -> None:
+        page.large[sha256] = (kind, data)
+
+    for place, change in read_page(reader, "old", table, after, limit):
+        page.inserts.append(wire.encode_change(change, keep))
+        max_bytes -= len(page.inserts[-1])
+        if max_bytes <= 0 or len(page.inserts) == limit:
+            return replace(page, next=place)
+    return page

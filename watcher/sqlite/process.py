@@ -20,26 +20,13 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from watcher import wire
-from watcher.errors import DatabaseUnavailable, MalformedPosition, StateUnavailable, UnknownTable
-from watcher.history import PART_BYTES, HistoryWriter, Limits
+from watcher.errors import DatabaseUnavailable, StateUnavailable
+from watcher.history import HistoryWriter, Limits
+from watcher.sqlite.answers import Answers
 from watcher.sqlite.capture import RawCapture
 from watcher.sqlite.captured import Capture, NotQuiet
 from watcher.sqlite.caught_journals import CaughtJournals
-from watcher.sqlite.channel import (
-    AskMade,
-    AskRows,
-    Channel,
-    Fatal,
-    Made,
-    More,
-    Rows,
-    Status,
-    ToReader,
-    decode_place,
-    encode_place,
-    open_channel,
-)
+from watcher.sqlite.channel import Channel, Fatal, More, Status, open_channel
 from watcher.sqlite.exclusion import Exclusion
 from watcher.sqlite.files import DatabaseFiles
 from watcher.sqlite.filesystem import remote_kind, warning
@@ -102,6 +89,7 @@ class ReaderProcess:
         self._channel = channel
         self._poll = poll
         self._warning = warning
+        self._answers = Answers(reader, history)
         self._status: Status | None = None
         self._restless_since: float | None = None
         self._pause = _FIRST_PAUSE_SECONDS
@@ -208,48 +196,8 @@ class ReaderProcess:
     async def answer(self) -> None:
         """Answers the server's questions until it closes its end."""
         async for question in self._channel.to_reader():
-            self._channel.send(self._answer(question))
+            self._channel.send(self._answers.answer(question))
             await self._channel.drained()
-
-    def _answer(self, question: ToReader) -> Rows | Made:
-        if not self._reader.has_begun:
-            return self._nothing_yet(question)
-        if isinstance(question, AskRows):
-            return self._rows(question)
-        return self._made(question)
-
-    def _nothing_yet(self, question: ToReader) -> Rows | Made:
-        position, detail = str(self._history.position), "the first copy is not complete"
-        if isinstance(question, AskRows):
-            return Rows(question.id, position, msgspec.Raw(b"[]"), None, detail)
-        return Made(question.id, position, msgspec.Raw(b"[]"), detail)
-
-    def _rows(self, question: AskRows) -> Rows:
-        position = str(self._history.position)
-        nothing = msgspec.Raw(b"[]")
-        try:
-            after = None if question.after is None else decode_place(question.after)
-            page = self._reader.rows(question.table, after, question.limit, PART_BYTES)
-        except UnknownTable:
-            return Rows(question.id, position, nothing, None, "unknown_table")
-        except MalformedPosition:
-            return Rows(question.id, position, nothing, None, "malformed")
-        except (DatabaseUnavailable, StateUnavailable) as error:
-            return Rows(question.id, position, nothing, None, error.detail)
-        token = None if page.next is None else encode_place(page.next)
-        return Rows(question.id, position, _array(page.inserts), token)
-
-    def _made(self, question: AskMade) -> Made:
-        position = str(self._history.position)
-        try:
-            changes = self._reader.made(question.tables)
-        except DatabaseUnavailable as error:
-            return Made(question.id, position, msgspec.Raw(b"[]"), error.detail)
-        return Made(question.id, position, _array([wire.encode_change(c) for c in changes]))
-
-
-def _array(elements: list[bytes]) -> msgspec.Raw:
-    return msgspec.Raw(b"[" + b",".join(elements) + b"]")
 
 
 async def _open_capture(

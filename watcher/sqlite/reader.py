@@ -8,22 +8,24 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from watcher.changes import ResetReason, SchemaChange, Value
+from watcher.changes import ResetReason, SchemaChange
 from watcher.errors import DatabaseUnavailable, UnknownTable
 from watcher.history import HistoryWriter
 from watcher.sqlite.captured import Capture, Captured, Discontinuity, Mark, NotQuiet
 from watcher.sqlite.commit_reader import CommitReader
-from watcher.sqlite.content import Content, Page
+from watcher.sqlite.content import Content
 from watcher.sqlite.exclusion import NOTHING, Exclusion
 from watcher.sqlite.first_copy import FirstCopy
 from watcher.sqlite.locate import Locator
 from watcher.sqlite.obstacles import TableUnreadable, may_pass, probe, without
 from watcher.sqlite.plan import Planned
 from watcher.sqlite.pointer_map import PointerMap
-from watcher.sqlite.schema import Schema
+from watcher.sqlite.rows import RowReader
+from watcher.sqlite.schema import Schema, TableSchema
 from watcher.sqlite.shadow import Pending, Shadow
 from watcher.sqlite.touched import Unattributed
 from watcher.sqlite.versions import EncodingChanged, Versions
@@ -350,25 +352,25 @@ class Reader:
             self._history.remember("unreadable", json.dumps(self.unreadable))
             self._remembered = self.unreadable
 
-    def rows(self, table: str, after: Sequence[Value] | None, limit: int, max_bytes: int) -> Page:
-        """Reads rows of the current state; see `Content.rows`.
+    @contextmanager
+    def table(self, name: str) -> Iterator[tuple[TableSchema, RowReader, Schema]]:
+        """Opens the current state for reading a table; see `Content.table`.
 
         Raises:
-            UnknownTable: no watched table has that name, or it turns out to be unreadable.
-            MalformedPosition: `after` is no place in this table.
-            DatabaseUnavailable: SQLite cannot read the schema.
-            StateUnavailable: large values among them cannot be stored.
+            UnknownTable: in place of TableUnreadable too.
         """
         try:
-            page = self._content.rows(self.unreadable, table, after, limit, max_bytes)
+            with self._content.table(self.unreadable, name) as opened:
+                yield opened
         except TableUnreadable as error:
             self._give_up(error)
-            raise UnknownTable(table) from error
-        if page.large:
-            with self._history.transaction():
-                for sha256, (kind, data) in page.large.items():
-                    self._history.keep_large(sha256, kind, data)
-        return page
+            raise UnknownTable(name) from error
+
+    def keep_large(self, large: Mapping[str, tuple[str, bytes]]) -> None:
+        """Keeps values that travel beside the stream: type and bytes by their digest."""
+        with self._history.transaction():
+            for sha256, value in large.items():
+                self._history.keep_large(sha256, *value)
 
     def _give_up(self, error: TableUnreadable) -> None:
         unreadable = self.unreadable | {error.table: error.detail}
@@ -393,8 +395,5 @@ class Reader:
 
     def close(self) -> None:
         """Lets go of everything; idempotent."""
-        self._versions.close()
-        self._pointers.close()
-        self._pending.close()
-        self._shadow.close()
-        self._capture.close()
+        for part in (self._versions, self._pointers, self._pending, self._shadow, self._capture):
+            part.close()

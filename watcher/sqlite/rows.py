@@ -51,7 +51,7 @@ class RowReader:
             rest: the statement from FROM on; its order must be the same each time it is run.
             parameters: values for the marks in it (`MARK`), in their order.
         """
-        sql, bindings = self._bind(rest, parameters)
+        sql, bindings = self.bind(rest, parameters)
         done = 0
         try:
             for row in self._db.execute(f"SELECT {','.join(columns)} {sql}", bindings):
@@ -91,9 +91,10 @@ class RowReader:
         if self.is_exact:
             yield from self.select(columns, rest, parameters)
         else:
-            yield from self.select_bytes(columns, *self._bind(rest, parameters), 0)
+            yield from self.select_bytes(columns, *self.bind(rest, parameters), 0)
 
-    def _bind(self, rest: str, parameters: Sequence[Value]) -> tuple[str, list[Any]]:
+    def bind(self, rest: str, parameters: Sequence[Value]) -> tuple[str, list[Any]]:
+        """Puts parameters in the place of the marks of a statement; returns it and its bindings."""
         # Text that is not valid has no form as a Python string; SQLite takes it as bytes.
         marks = ["CAST(? AS TEXT)" if isinstance(p, InvalidText) else "?" for p in parameters]
         values = [self._encode(p) if isinstance(p, InvalidText) else p for p in parameters]

@@ -9,9 +9,10 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 import msgspec
@@ -24,20 +25,26 @@ from watcher.errors import (
     UnknownTable,
 )
 from watcher.sqlite.channel import (
-    AskMade,
-    AskRows,
+    Answer,
     Channel,
+    Columns,
+    Declared,
     Fatal,
+    FromReader,
+    Keyed,
     Made,
-    More,
+    Question,
     Rows,
     Status,
+    Stretch,
     open_channel,
 )
 from watcher.sqlite.hold_note import HoldNote
 from watcher.sqlite.options import Options
 
 _log = logging.getLogger(__name__)
+
+_A = TypeVar("_A", Rows, Made, Declared, Columns, Keyed, Stretch)
 
 _FIRST_BACKOFF_SECONDS = 0.1
 _LONGEST_BACKOFF_SECONDS = 5.0
@@ -73,7 +80,7 @@ class ReaderSupervisor:
         self._task: asyncio.Task[None] | None = None
         self._channel: Channel | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._questions: dict[int, asyncio.Future[Rows | Made]] = {}
+        self._questions: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = itertools.count(1)
         # One question at a time: that is what bounds the reader's answers.
         self._asking = asyncio.Lock()
@@ -172,8 +179,8 @@ class ReaderSupervisor:
             )
         return await open_channel(ours), process
 
-    def _take(self, message: More | Status | Fatal | Rows | Made) -> None:
-        if isinstance(message, Rows | Made):
+    def _take(self, message: FromReader) -> None:
+        if isinstance(message, Answer):
             # While an answer is on its way no `more` is sent.
             self._on_more()
             waiting = self._questions.pop(message.id, None)
@@ -219,42 +226,30 @@ class ReaderSupervisor:
                 waiting.set_exception(ReaderStopped("it is being restarted"))
         self._questions.clear()
 
-    async def rows(self, table: str, after: str | None, limit: int) -> Rows:
-        """Reads rows of the current state.
+    async def ask(self, question: Question, kind: type[_A]) -> _A:
+        """Asks the reader for something of the current state.
 
         Args:
-            table: the table's name.
-            after: token of the row before them, None for the first.
-            limit: at most so many.
+            question: what is asked; its number is given here.
+            kind: the type of its answer.
 
         Raises:
-            UnknownTable: no watched table has that name.
-            MalformedPosition: `after` is no token of this table.
+            UnknownTable: no watched table has the name in it.
+            MalformedPosition: a token in it is none of its table.
             ReaderStopped: the reader ended, or could not read.
         """
-        answer = await self._ask(AskRows(next(self._numbers), table, after, limit))
-        assert isinstance(answer, Rows)
+        question = msgspec.structs.replace(question, id=next(self._numbers))
+        answer = await self._ask(question)
+        assert isinstance(answer, kind)
         if answer.error == "unknown_table":
-            raise UnknownTable(table)
+            raise UnknownTable(getattr(question, "table", ""))
         if answer.error == "malformed":
-            raise MalformedPosition(after or "")
+            raise MalformedPosition(str(getattr(question, "after", "")))
         if answer.error is not None:
             raise ReaderStopped(answer.error)
         return answer
 
-    async def made(self, tables: Sequence[str]) -> Made:
-        """Reads the definitions of tables, as schema changes that make them.
-
-        Raises:
-            ReaderStopped: the reader ended, or could not read.
-        """
-        answer = await self._ask(AskMade(next(self._numbers), list(tables)))
-        assert isinstance(answer, Made)
-        if answer.error is not None:
-            raise ReaderStopped(answer.error)
-        return answer
-
-    async def _ask(self, question: AskRows | AskMade) -> Rows | Made:
+    async def _ask(self, question: Question) -> Answer:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS), self._asking:
                 return await self._answer(question)
@@ -263,10 +258,10 @@ class ReaderSupervisor:
         finally:
             self._questions.pop(question.id, None)
 
-    async def _answer(self, question: AskRows | AskMade) -> Rows | Made:
+    async def _answer(self, question: Question) -> Answer:
         if self._channel is None:
             raise ReaderStopped("it is being restarted")
-        waiting: asyncio.Future[Rows | Made] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._questions[question.id] = waiting
         self._channel.send(question)
         return await waiting

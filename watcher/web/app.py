@@ -25,6 +25,7 @@ from watcher.web.problems import add_problem_answers
 from watcher.web.rawpath import Anything
 from watcher.web.reads import read_routes
 from watcher.web.refusal import Refusal, refuse
+from watcher.web.rows import row_routes
 from watcher.web.service import service_routes
 from watcher.web.signin import sign_in_routes
 from watcher.web.socket import stream
@@ -112,6 +113,7 @@ def _new_app() -> FastAPI:
 def _add_database(app: FastAPI, hub: Hub, *, allow_writes: bool, send_timeout: float) -> None:
     """Adds all that is answered for one database."""
     app.include_router(read_routes(hub))
+    app.include_router(row_routes(hub))
     app.include_router(stream_routes(hub, send_timeout=send_timeout))
     app.include_router(write_routes(Items(hub.path, hub.exclusion), allowed=allow_writes))
 

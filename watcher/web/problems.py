@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from watcher.errors import BadFilter, HubClosed, MalformedPosition, ReaderStopped, UnknownTable
+from watcher.view import TooLarge
 from watcher.web.items import WriteRefused
 from watcher.web.rawpath import PathError
 from watcher.web.request import BadParameter
@@ -54,6 +55,7 @@ _STATUS: dict[type[Exception], int] = {
     MalformedPosition: 422,
     BadFilter: 422,
     BadParameter: 422,
+    TooLarge: 422,
     HubClosed: 503,
     ReaderStopped: 503,
 }

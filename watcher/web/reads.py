@@ -1,17 +1,14 @@
-"""What can be asked of the watched database over plain HTTP: health, tables, rows, large values."""
+"""What can be asked of the watched database over plain HTTP: health, tables, large values."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
 
-import msgspec
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from watcher import wire
-from watcher.hub import Hub, Rows
+from watcher.hub import Hub
 from watcher.web.problems import problems
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -35,31 +32,6 @@ class TableDefinition(BaseModel):
     name: str
     key: list[str] = Field(description="Columns of the declared primary key.")
     columns: list[str] = Field(description="All visible columns in order.")
-
-
-class KeyedRow(BaseModel):
-    """A row and how it is known; values as in the stream."""
-
-    key: dict[str, Any]
-    row: dict[str, Any]
-
-
-class RowPage(BaseModel):
-    """Some rows of a table, all as of one position."""
-
-    position: str
-    table: str
-    rows: list[KeyedRow]
-    next: str | None = Field(description="Send it as `after` for the next rows; null at the end.")
-
-
-class _Insert(msgspec.Struct):
-    # Rows arrive encoded and leave as they are.
-    key: msgspec.Raw
-    after: msgspec.Raw
-
-
-_decode_inserts = msgspec.json.Decoder(list[_Insert]).decode
 
 
 def read_routes(hub: Hub) -> APIRouter:
@@ -91,26 +63,6 @@ def read_routes(hub: Hub) -> APIRouter:
         ]
 
     @router.get(
-        "/tables/{name:anything}/rows",
-        response_model=RowPage,
-        responses=problems(
-            _404="No watched table has this name.",
-            _422="The limit is out of range, or after is not from an earlier answer.",
-            _503="The rows cannot be read at the moment.",
-        ),
-        summary="Rows of a table, page by page",
-    )
-    async def rows(
-        name: str,
-        limit: Annotated[int, Query(ge=1, le=1000, description="Rows at most.")] = 100,
-        after: Annotated[
-            str | None, Query(description="The next of the answer before; absent at first.")
-        ] = None,
-    ) -> Response:
-        page = await hub.rows(name, after=after, limit=limit)
-        return Response(_encode_page(name, page), media_type="application/json")
-
-    @router.get(
         "/values/{sha256}",
         response_class=Response,
         responses=problems(_404="No such value is kept.")
@@ -128,11 +80,3 @@ def read_routes(hub: Hub) -> APIRouter:
         return Response(data, headers=disposition, media_type=_MEDIA_TYPES[kind])
 
     return router
-
-
-def _encode_page(table: str, page: Rows) -> bytes:
-    inserts = _decode_inserts(b"[" + page.inserts + b"]")
-    rows = [{"key": insert.key, "row": insert.after} for insert in inserts]
-    return wire.encode_json(
-        {"position": page.position, "table": table, "rows": rows, "next": page.next}
-    )

@@ -1,0 +1,17 @@
+"""Views of a database beside its stream: rows by their number, in the order of any column."""
+
+from watcher.view.index import MAX_ROWS, TooLarge
+from watcher.view.order import Wanted
+from watcher.view.ordering import MAX_LIMIT, Building, Ordering, Window
+from watcher.view.orderings import Orderings
+
+__all__ = [
+    "MAX_LIMIT",
+    "MAX_ROWS",
+    "Building",
+    "Ordering",
+    "Orderings",
+    "TooLarge",
+    "Wanted",
+    "Window",
+]
