@@ -6,6 +6,7 @@
  */
 
 import { Catalog } from "./model/catalog.js";
+import { Clock } from "./model/clock.js";
 
 /**
  * Everything parts may tell each other. `hello`, `changes`, `reset`, `status`, `connection` and
@@ -34,6 +35,8 @@ export class Context {
   api;
   /** The tables as the stream has them. */
   catalog = new Catalog();
+  /** The server's clock. */
+  clock = new Clock();
   /** The name of the table that is looked at, null before one is. @type {string | null} */
   chosen = null;
   /** What `GET /health` said last, null before. @type {object | null} */

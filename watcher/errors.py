@@ -77,6 +77,24 @@ class UnknownTable(WatchError):
         return f"no watched table is named {self.table[:80]!r}"
 
 
+class PastUnavailable(WatchError):
+    """What was at a position cannot be told.
+
+    Args:
+        reason: `expired`, where the history does not reach so far; `no_table`, where there was no
+            such table then; `changed`, where the table has changed since so that it is not known.
+        detail: one sentence for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
+
+
 class BadFilter(WatchError):
     """A filter cannot be applied: it is malformed, or does not fit the tables (any more).
 

@@ -32,3 +32,22 @@ export function sentenceNodes(parts) {
     typeof part === "string" ? document.createTextNode(part) : nameElement(part.name),
   );
 }
+
+/**
+ * @param {string} tag
+ * @param {Record<string, string | number>} attributes
+ * @param {...Node} children
+ * @returns {SVGElement}
+ */
+export function svgElement(tag, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
+  made.append(...children);
+  return made;
+}
+
+/** A drawing beside or in place of words. @param {string} path in a box of 16 by 16 @returns {SVGElement} */
+export function icon(path) {
+  const attributes = { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" };
+  return svgElement("svg", attributes, svgElement("path", { d: path }));
+}

@@ -1,31 +1,187 @@
-/** The rows of the chosen table. */
+/** The rows of the chosen table, live. */
 
-import { valueNodes } from "./change.js";
+import { RowWindow } from "../row_window.js";
+import { PresentRows } from "../rows_source.js";
 import { byId, element, nameElement } from "./element.js";
+import { GridBar } from "./grid_bar.js";
+import { valueOf } from "./grid_columns.js";
+import { GridView } from "./grid_view.js";
+import { showValue } from "./value_dialog.js";
 
-const ROWS = 100;
+const STORM = 50; // changes a second that were not shown, from which they are counted in words
+const CALM = 3_000; // ms after a storm for which its count is still shown
 
 /** @param {import("../context.js").Context} context */
 export function mount(context) {
-  let asked = 0; // the newest request; answers to older ones are late
-  const show = async () => {
-    const request = ++asked;
-    const table = context.chosen;
-    byId("grid-name").replaceChildren(...(table === null ? [] : [nameElement(table)]));
-    if (table === null) return byId("grid").replaceChildren();
-    const page = await context.api.ask(["tables", table, "rows"], { limit: ROWS });
-    if (request === asked) draw(context.catalog.table(table)?.columns ?? [], page.rows);
-  };
-  context.on("chosen", show);
-  context.on("changes", ({ changes }) => {
-    if (changes.some(({ table }) => table === context.chosen)) show();
-  });
+  new Grid(context);
 }
 
-function draw(columns, rows) {
-  const head = element("tr", "", ...columns.map((name) => element("th", "", nameElement(name))));
-  const body = rows.map(({ row }) =>
-    element("tr", "", ...columns.map((name) => element("td", "", ...valueNodes(row[name])))),
-  );
-  byId("grid").replaceChildren(element("thead", "", head), element("tbody", "", ...body));
+class Grid {
+  #context;
+  #bar;
+  #view;
+  #window;
+  #empty = element("div", "empty grid-empty");
+  #query = null;
+  #offline = false;
+
+  constructor(context) {
+    this.#context = context;
+    this.#bar = new GridBar({ filter: (where) => this.#filter(where) });
+    this.#view = new GridView({
+      sort: (column) => this.#sort(column),
+      open: (place) => this.#open(place),
+      key: (event, place) => this.#key(event, place),
+      menu: () => {},
+    });
+    this.#window = new RowWindow(new PresentRows(context.api), {
+      seen: () => this.#view.seen(),
+      anchor: () => this.#view.top()?.key ?? null,
+      hold: (change) => this.#view.hold(change),
+      painted: () => this.#painted(),
+      stated: () => this.#stated(),
+    });
+    this.#view.show(this.#window);
+    this.#empty.hidden = true;
+    byId("rows").replaceChildren(...this.#bar.root, this.#view.root, this.#empty);
+    this.#listen();
+    setInterval(() => this.#countFolded(), 1_000);
+    this.#choose(context.chosen);
+  }
+
+  #listen() {
+    const context = this.#context;
+    context.on("chosen", ({ table }) => this.#choose(table));
+    context.on("tables", () => this.#redefine());
+    context.on("changes", (message) => this.#window.follow(message, performance.now()));
+    context.on("reset", () => this.#window.refresh());
+    context.on("connection", ({ state }) => {
+      const offline = state === "waiting" || state === "closed";
+      if (state === "live" && this.#query) this.#window.refresh();
+      if (offline === this.#offline && state !== "live") return;
+      this.#offline = offline && state !== "live";
+      this.#stated();
+    });
+  }
+
+  #choose(table) {
+    this.#bar.name(table);
+    this.#query = table === null ? null : { table, order: null, desc: false, where: null };
+    this.#definition = table === null ? undefined : this.#context.catalog.table(table);
+    this.#view.sorted(null, false);
+    this.#view.define(this.#definition);
+    this.#window.open(this.#query);
+    this.#view.rewind();
+  }
+
+  #definition = undefined;
+
+  // Another definition of the same table: its columns may be others, its rows come again.
+  #redefine() {
+    if (this.#query === null) return;
+    const definition = this.#context.catalog.table(this.#query.table);
+    if (JSON.stringify(definition) === JSON.stringify(this.#definition)) return;
+    this.#definition = definition;
+    if (definition && !definition.columns.includes(this.#query.order)) {
+      this.#query = { ...this.#query, order: null, desc: false };
+    }
+    this.#view.sorted(this.#query.order, this.#query.desc);
+    this.#view.define(definition);
+    this.#window.live.clear();
+    this.#window.open(definition ? this.#query : null);
+    this.#stated();
+  }
+
+  #sort(column) {
+    const { order, desc } = this.#query;
+    const next = { order: column.name, desc: false };
+    if (column.isRowid || (order === column.name && desc)) next.order = null;
+    else if (order === column.name) next.desc = true;
+    this.#ask(next);
+    this.#view.sorted(next.order, next.desc);
+  }
+
+  #filter(where) {
+    this.#ask({ where });
+  }
+
+  #ask(part) {
+    if (this.#query === null) return;
+    this.#query = { ...this.#query, ...part };
+    this.#view.rewind();
+    this.#window.open(this.#query);
+  }
+
+  #open({ index, column: at }) {
+    const held = this.#window.live.get(index);
+    const column = this.#view.columns.all[at];
+    if (!held || !column) return;
+    const where = { table: this.#query.table, column: column.name, key: held.key };
+    showValue(this.#context, valueOf(column, held), where);
+  }
+
+  #key(event, place) {
+    if (event.key !== "Enter") return false;
+    this.#open(place);
+    return true;
+  }
+
+  #painted() {
+    this.#view.changed();
+    const { state, live } = this.#window;
+    const known = state.kind === "ready" || (state.kind === "failed" && live.size > 0);
+    this.#bar.count(known ? live.total : null, this.#query?.where !== null);
+    this.#blank();
+  }
+
+  #countedFolds = 0;
+  #stormEnd = 0;
+  #stormStart = 0;
+
+  #countFolded() {
+    const { folded } = this.#window.live;
+    const now = performance.now();
+    const inStorm = folded - this.#countedFolds >= STORM;
+    if (inStorm) {
+      if (now > this.#stormEnd) this.#stormStart = this.#countedFolds;
+      this.#stormEnd = now + CALM;
+    }
+    this.#countedFolds = folded;
+    this.#bar.folded(now < this.#stormEnd ? folded - this.#stormStart : 0);
+  }
+
+  #stated() {
+    const { kind, progress, problem, again } = this.#window.state;
+    const sorting = this.#query?.order || this.#query?.where;
+    this.#bar.invalid(kind === "failed" && this.#query?.where !== null && problem.status === 422);
+    this.#view.root.classList.toggle("loading", kind === "loading" || kind === "building");
+    this.#view.root.setAttribute("aria-busy", String(kind === "loading" || kind === "building"));
+    if (this.#offline) {
+      this.#bar.say("Offline: these are the rows as they were when the connection was lost.", { mood: "quiet" });
+    } else if (kind === "failed") {
+      this.#bar.say(problem.message, { again: again ? () => this.#window.refresh(true) : undefined });
+    } else if (kind === "building" && progress !== undefined) {
+      const what = sorting ? "The rows are being sorted" : "The rows are being counted";
+      this.#bar.say(`${what}: ${Math.round(progress * 100)} %`, { mood: "quiet" });
+    } else this.#bar.say(null);
+    this.#painted();
+  }
+
+  #blank() {
+    const { state, live } = this.#window;
+    const [headline, hint] = this.#words(state, live) ?? [];
+    this.#empty.hidden = headline === undefined;
+    if (headline === undefined) return;
+    this.#empty.replaceChildren(element("p", "headline", ...headline), element("p", "hint", hint));
+  }
+
+  #words({ kind }, live) {
+    if (this.#query === null) return [["No table is chosen"], "Choose one to see its rows, live."];
+    if (!this.#definition) {
+      return [["Table ", nameElement(this.#query.table), " is gone"], "It was dropped or renamed. Choose another one."];
+    }
+    if (kind !== "ready" || live.total > 0 || live.slots.gone.length > 0) return undefined;
+    if (this.#query.where !== null) return [["No row fulfils the condition"], "Change or clear the filter above."];
+    return [["No rows yet"], "A row that any program adds appears here at once."];
+  }
 }

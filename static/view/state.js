@@ -2,25 +2,12 @@
 
 import { byId, element } from "./element.js";
 import { announce } from "./announce.js";
-
-const STATES = {
-  starting: ["Starting", "The database is being read for the first time."],
-  missing: ["Missing", "The database file is missing."],
-  locked: ["Locked", "The database is locked."],
-  needs_recovery: ["Needs recovery", "The database needs recovery by the program that wrote it."],
-  corrupt: ["Damaged", "The database is damaged."],
-  not_a_database: ["Not a database", "The file is not a SQLite database."],
-  unreadable: ["Unreadable", "The database cannot be read."],
-  partial: ["Partial", "Some tables cannot be read; the others are shown."],
-  busy: ["Busy", "The database is being written faster than it can be read."],
-  closed: ["Closed", "The database is closed, and its owner has to open it first."],
-  state_unavailable: ["State full", "The watcher cannot write its own copy of the database."],
-};
+import { stateName, stateSentence } from "./states.js";
 
 /** A few words on a state of the database; how far the first copy is where one is being made. */
 function statusLabel({ state, progress }) {
   if (typeof progress === "number") return `First copy ${Math.round(progress * 100)} %`;
-  return STATES[state]?.[0] ?? "Attention";
+  return stateName(state);
 }
 
 /** Shows the connection and what is wrong with the database, in one pill and one banner. */
@@ -88,8 +75,7 @@ class StateView {
     }
     if (!this.#status || state === "waiting") return [];
     const { state: name, detail } = this.#status;
-    const sentence = STATES[name]?.[1] ?? `The state of the database is “${name}”.`;
-    const nodes = [element("p", "", element("strong", "", sentence))];
+    const nodes = [element("p", "", element("strong", "", stateSentence(name)))];
     if (detail) nodes.push(element("p", "", element("bdi", "", detail)));
     return nodes;
   }

@@ -116,7 +116,8 @@ def test_without_a_place_for_it_a_large_value_is_sent_whole(value: Value) -> Non
         {}, {"$int": "1", "$real": "1"}, {"$what": 1}, {"$int": "x"}, {"$int": 1.5},
         {"$int": None}, {"$int": "9223372036854775808"}, 2**63, -(2**63) - 1, {"$real": 5},
         {"$int": "1_0"}, {"$int": " 5"}, {"$int": "٣"}, {"$int": "+5"}, {"$int": ""}, True, False,
-        {"$real": "1.5"}, {"$real": "x"}, {"$blob": "%%"}, {"$blob": "QQ"}, {"$blob": 5},
+        {"$real": "1e999"}, {"$real": "1_0"}, {"$real": " 1"}, {"$real": "inf"}, {"$real": ".5"},
+        {"$real": 1.5}, {"$real": "x"}, {"$blob": "%%"}, {"$blob": "QQ"}, {"$blob": 5},
         {"$text": "é"}, {"$large": 5}, {"$large": {"type": "blob"}}, [], [1],
     ],
 )  # fmt: skip
@@ -124,6 +125,13 @@ def test_what_is_no_value_is_refused(value: object) -> None:
     """A tag that is unknown, badly filled or holds what SQLite cannot is a protocol error."""
     with pytest.raises(ProtocolError):
         wire.decode_value(value)
+
+
+@pytest.mark.parametrize("text", ["1.0", "-0.0", "1", "0.1", "1e16", "-1.5E-300", "5e-324"])
+def test_a_finite_real_may_come_with_its_tag(text: str) -> None:
+    """JavaScript has no other way to say that 1.0 is no integer; it is never sent so."""
+    assert same(wire.decode_value({"$real": text}), float(text))
+    assert wire.encode_value(float(text)) == float(text)
 
 
 @given(st.one_of(CHANGES, SCHEMA_CHANGES))

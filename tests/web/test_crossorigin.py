@@ -108,7 +108,7 @@ def test_a_preflight_is_answered_without_the_token(page: httpx.Client, path: str
     assert answer.headers["access-control-allow-origin"] == ELSEWHERE
     allowed = answer.headers["access-control-allow-headers"].split(", ")
     assert {"authorization", "content-type", "last-event-id"} <= set(allowed)
-    assert {"GET", "POST", "PATCH"} <= set(
+    assert {"GET", "POST", "PATCH", "DELETE"} <= set(
         answer.headers["access-control-allow-methods"].split(", ")
     )
     assert "Origin" in answer.headers["vary"]

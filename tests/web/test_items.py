@@ -17,8 +17,9 @@ import pytest
 
 from tests.web.service import Service, make_database, receive_until, run_service, stored
 from watcher.sqlite.names import file_uri
-from watcher.web import items as items_module
-from watcher.web.items import Items, WriteRefused
+from watcher.web import transaction
+from watcher.web.items import Items
+from watcher.web.transaction import WAIT_AT_ONCE, WriteRefused
 
 # Over the network
 
@@ -302,7 +303,7 @@ def test_a_missing_file_is_refused_and_not_created(tmp_path: Path) -> None:
 def test_a_locked_database_is_refused_for_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(items_module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(transaction, "BUSY_TIMEOUT", 0.05)
     path = make_database(tmp_path / "a.db")
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -356,8 +357,8 @@ def test_an_id_that_names_several_rows_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_trigger_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(items_module, "BUSY_TIMEOUT", 0.05)
-    monkeypatch.setattr(items_module, "RUN_TIMEOUT", 0.05)
+    monkeypatch.setattr(transaction, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(transaction, "RUN_TIMEOUT", 0.05)
     path = make_database(
         tmp_path / "a.db",
         "CREATE TRIGGER t AFTER INSERT ON items BEGIN UPDATE items SET value = (WITH RECURSIVE "
@@ -416,7 +417,7 @@ def test_a_commit_waits_until_readers_have_ended(tmp_path: Path) -> None:
             # A commit that waits keeps new readers out, and is tried more than once.
             while not is_locked(path):
                 await asyncio.wait((writing,), timeout=0.01)
-            await asyncio.wait((writing,), timeout=3 * items_module._WAIT_AT_ONCE)
+            await asyncio.wait((writing,), timeout=3 * WAIT_AT_ONCE)
             assert not writing.done()
             reader.execute("COMMIT")
         return await writing
@@ -432,7 +433,7 @@ def test_a_write_waits_until_another_program_has_written(tmp_path: Path) -> None
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             writing = asyncio.ensure_future(Items(path).add("a", "b"))
-            await asyncio.wait((writing,), timeout=3 * items_module._WAIT_AT_ONCE)
+            await asyncio.wait((writing,), timeout=3 * WAIT_AT_ONCE)
             assert not writing.done()
             other.execute("INSERT INTO items VALUES (3, 'other', NULL)")
             other.execute("COMMIT")
@@ -454,7 +455,7 @@ def test_a_write_that_is_cancelled_ends_at_once(tmp_path: Path, busy: str) -> No
         if busy == "another-program":
             other.execute("BEGIN IMMEDIATE")
         writing = asyncio.ensure_future(Items(path).add("a", "b"))
-        await asyncio.wait((writing,), timeout=2 * items_module._WAIT_AT_ONCE)
+        await asyncio.wait((writing,), timeout=2 * WAIT_AT_ONCE)
         began = time.monotonic()
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -463,5 +464,5 @@ def test_a_write_that_is_cancelled_ends_at_once(tmp_path: Path, busy: str) -> No
 
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         # Once the wait that SQLite is in, and the time a busy machine may need.
-        assert run(cancelled(other)) < items_module._WAIT_AT_ONCE + 0.9
+        assert run(cancelled(other)) < WAIT_AT_ONCE + 0.9
     assert stored(path) == before

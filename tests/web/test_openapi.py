@@ -95,6 +95,9 @@ WRITING = {
     "GET /update/{item_id}/{new_value}",
     "POST /items",
     "PATCH /items/{item_id}",
+    "POST /tables/{name}/rows",
+    "PATCH /tables/{name}/rows",
+    "DELETE /tables/{name}/rows",
 }
 OF_THE_SERVICE = {"GET /livez", "GET /readyz", "GET /databases", "GET /metrics"}
 

@@ -118,6 +118,7 @@ def test_the_interface_is_described(http: httpx.Client) -> None:
     expected = {"/health", "/tables", "/tables/{name}/rows", "/values/{sha256}", "/items"}
     expected |= {"/add/{name}/{value}", "/update/{item_id}/{new_value}", "/items/{item_id}"}
     expected |= {"/events", "/changes", "/snapshot"}
+    expected |= {"/history", "/tables/{name}/history", "/tables/{name}/past"}
     expected |= {"/livez", "/readyz", "/metrics", "/databases"}
     assert set(document["paths"]) == expected
     for path in document["paths"].values():

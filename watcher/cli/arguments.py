@@ -113,7 +113,7 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-writes",
         action="store_true",
-        help="let /add, /update and their POST and PATCH twins write to DATABASE "
+        help="let HTTP write rows of every watched table of DATABASE, also by /add and /update "
         "(the demo database allows it)",
     )
     parser.add_argument(

@@ -9,17 +9,19 @@ which costs clients a reset and never a wrong row.
 """
 
 from watcher.history.head import Declared, Entry, Head, sequence, short_hash
-from watcher.history.reader import HistoryReader, Size
+from watcher.history.reader import Found, HistoryReader, Mark, Size
 from watcher.history.writer import PART_BYTES, HistoryWriter, Limits
 
 __all__ = [
     "PART_BYTES",
     "Declared",
     "Entry",
+    "Found",
     "Head",
     "HistoryReader",
     "HistoryWriter",
     "Limits",
+    "Mark",
     "Size",
     "sequence",
     "short_hash",

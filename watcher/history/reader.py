@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -20,6 +20,13 @@ from watcher.history.head import (
     read_head,
     sequence,
     short_hash,
+)
+
+# What one step of a search looks at, and what it gives at most.
+_STEP_CHANGESETS = 4096
+_STEP_BYTES = 1024 * 1024
+_SEARCH = (
+    "SELECT seq, last, chain, tail, time FROM history WHERE seq>? AND seq<=? AND instr(tail, ?)"
 )
 
 
@@ -36,6 +43,32 @@ class Size:
     changesets: int
     bytes: int
     oldest: float | None
+
+
+class Found(NamedTuple):
+    """What a step of a search gave.
+
+    Args:
+        entries: the parts found, in the order asked for.
+        after: the parts still to be searched are those behind this place,
+        until: up to this one; the same where none are.
+    """
+
+    entries: list[Entry]
+    after: int
+    until: int
+
+
+class Mark(NamedTuple):
+    """The end of a changeset.
+
+    Args:
+        position: where the stream stands after it.
+        time: when it was seen, in seconds since 1970.
+    """
+
+    position: Position
+    time: float
 
 
 class HistoryReader:
@@ -103,6 +136,57 @@ class HistoryReader:
         with self._snapshot() as db:
             return _locate(db, read_head(db), position)
 
+    def search(
+        self, epoch: str, after: int, until: int, needle: bytes, *, newest_first: bool = False
+    ) -> Found | None:
+        """Takes one step of a search for parts that contain some bytes.
+
+        Args:
+            epoch: the epoch they are expected in.
+            after: sequence number of the part before them.
+            until: sequence number of the last one.
+            needle: what a part must contain.
+            newest_first: whether to begin at the end. Then parts that are gone are none.
+
+        Returns:
+            The parts, or None where the epoch has ended, or parts of the stretch are gone.
+        """
+        with self._snapshot() as db:
+            floor = sequence(_meta(db, "floor"), None)
+            if _meta(db, "epoch") != epoch or (after < floor and not newest_first):
+                return None
+            if newest_first:
+                return _search_back(db, epoch, max(after, floor), until, needle)
+            return _search_on(db, epoch, after, until, needle)
+
+    def floor(self) -> tuple[Position, float | None]:
+        """The position before the first changeset that is kept, and when this was seen."""
+        with self._snapshot() as db:
+            head = read_head(db)
+            chain = _meta(db, "floor_chain") or b""
+            time = db.execute("SELECT time FROM history ORDER BY seq LIMIT 1").get
+        return Position(head.epoch, head.floor, short_hash(chain)), time
+
+    def end_of(self, epoch: str, offset: int) -> Mark | None:
+        """Finds the end of a changeset.
+
+        Args:
+            epoch: the epoch it is expected in.
+            offset: its offset.
+
+        Returns:
+            Its position and time, None where it is not kept.
+        """
+        with self._snapshot() as db:
+            row = db.execute(
+                "SELECT chain, time FROM history WHERE seq BETWEEN ? AND ?"
+                " ORDER BY seq DESC LIMIT 1",
+                (sequence(offset, 0), sequence(offset, None)),
+            ).get
+            if row is None or _meta(db, "epoch") != epoch:
+                return None
+        return Mark(Position(epoch, offset, short_hash(row[0])), row[1])
+
     def large(self, sha256: str) -> tuple[str, bytes] | None:
         """Reads a value that is sent beside the stream: its type and bytes, None if not kept."""
         with self._snapshot() as db:
@@ -145,6 +229,27 @@ def _entries(epoch: str, rows: Iterator[Any], max_bytes: int) -> Iterator[Entry]
         max_bytes -= len(tail)
         if max_bytes <= 0:
             return
+
+
+def _search_on(db: apsw.Connection, epoch: str, after: int, until: int, needle: bytes) -> Found:
+    end = min(until, after + (_STEP_CHANGESETS << PART_BITS))
+    rows = db.execute(_SEARCH + " ORDER BY seq", (after, end, needle))
+    entries = list(_entries(epoch, rows, _STEP_BYTES))
+    is_cut = sum(len(entry.tail) for entry in entries) >= _STEP_BYTES
+    return Found(entries, entries[-1].seq if is_cut else end, until)
+
+
+def _search_back(db: apsw.Connection, epoch: str, after: int, until: int, needle: bytes) -> Found:
+    begin = max(after, until - (_STEP_CHANGESETS << PART_BITS))
+    rows: list[Any] = []
+    size = 0
+    for row in db.execute(_SEARCH + " ORDER BY seq DESC", (begin, until, needle)):
+        rows.append(row)
+        size += len(row[3])
+        if size >= _STEP_BYTES:
+            begin = row[0] - 1
+            break
+    return Found(list(_entries(epoch, iter(rows), size + 1)), after, max(begin, after))
 
 
 def _locate(db: apsw.Connection, head: Head, position: Position) -> int | ResetReason:

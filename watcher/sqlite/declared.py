@@ -6,7 +6,7 @@ from contextlib import closing
 
 import apsw
 
-from watcher.sqlite.schema import read_schema
+from watcher.sqlite.schema import TableSchema, read_schema
 
 # What SQLite does to make a table. The statement comes from the watched file, and may be more.
 _ADMITTED = frozenset((
@@ -29,6 +29,16 @@ def declared_by(sql: str) -> dict[str, tuple[str, str]] | None:
     Returns:
         Both by the names of the columns, or None where it is no statement of that kind.
     """
+    table = table_by(sql)
+    return None if table is None else table.declared
+
+
+def table_by(sql: str) -> TableSchema | None:
+    """The table that a statement makes, None where it is no statement of that kind.
+
+    Args:
+        sql: `CREATE TABLE …`, as it stands in a schema.
+    """
     with closing(apsw.Connection(":memory:")) as db:
         db.authorizer = _admit
         try:
@@ -37,7 +47,7 @@ def declared_by(sql: str) -> dict[str, tuple[str, str]] | None:
             tables = list(read_schema(db, "main").tables.values())
         except (apsw.Error, ValueError):
             return None
-    return tables[0].declared if len(tables) == 1 else None
+    return tables[0] if len(tables) == 1 else None
 
 
 def _admit(action: int, *_: str | None) -> int:

@@ -192,7 +192,8 @@ def read_page(
         reader: reads from the connection the copy is attached to.
         database: the name it is attached under.
         table: the table.
-        after: the place of the row before them: number of the identity, then its values.
+        after: the place of the row before them: number of the identity, then its values. With the
+            complement of the number (`~number`) the row at that place is the first of them.
         limit: at most so many rows.
 
     Raises:
@@ -201,10 +202,11 @@ def read_page(
     """
     if after is not None and not _is_place(table, after):
         raise MalformedPosition(str(list(after)))
-    start = 0 if after is None else int(after[0])  # type: ignore[arg-type]  # checked above
+    start = 0 if after is None else _number(int(after[0]))  # type: ignore[arg-type]  # checked above
     for number in range(start, len(table.identities)):
         values = after[1:] if after is not None and number == start else None
-        for found in _read_identity(reader, database, table, number, values, limit):
+        including = values is not None and after is not None and after[0] != number
+        for found in _read_identity(reader, database, table, number, values, limit, including):
             yield found
             limit -= 1
         if limit <= 0:
@@ -228,9 +230,13 @@ def read_samples(reader: RowReader, database: str, table: TableSchema) -> None:
 
 def _is_place(table: TableSchema, place: Sequence[Value]) -> bool:
     number = place[0]
-    if not isinstance(number, int) or not 0 <= number < len(table.identities):
+    if not isinstance(number, int) or not 0 <= _number(number) < len(table.identities):
         return False
-    return len(place) == 1 + len(table.identities[number].columns)
+    return len(place) == 1 + len(table.identities[_number(number)].columns)
+
+
+def _number(number: int) -> int:
+    return number if number >= 0 else ~number
 
 
 def _read_identity(
@@ -240,12 +246,14 @@ def _read_identity(
     number: int,
     after: Sequence[Value] | None,
     limit: int,
+    including: bool = False,
 ) -> Iterator[tuple[tuple[Value, ...], Change]]:
     identity = table.identities[number]
     terms = identity.terms("t")
     where = identity.condition("t")
     if after is not None:
-        where += f" AND ({','.join(terms)}) > ({','.join([MARK] * len(terms))})"
+        behind = ">=" if including else ">"
+        where += f" AND ({','.join(terms)}) {behind} ({','.join([MARK] * len(terms))})"
     rest = (
         f"FROM {database}.{quote(table.name)} t WHERE {where}"
         f" ORDER BY {','.join(terms)} LIMIT {limit}"
@@ -254,7 +262,7 @@ def _read_identity(
     exprs = [f"t.{quote(name)}" for name in names]
     known = [f"t.{quote(name)}" for name in identity.columns]
     for values, row in select_known(reader, known, exprs, rest, after or ()):
-        if after is not None and values == tuple(after):
+        if after is not None and not including and values == tuple(after):
             raise RowLost
         after_row = dict(zip(names, row, strict=True))
         key = key_of(table, after_row, values[0])

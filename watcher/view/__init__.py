@@ -1,4 +1,4 @@
-"""Views of a database beside its stream: rows by their number, in the order of any column."""
+"""Views of a database beside its stream: rows by number, and how it was."""
 
 from watcher.view.index import MAX_ROWS, TooLarge
 from watcher.view.order import Wanted

@@ -21,10 +21,12 @@ from watcher.web.gate import Gate
 from watcher.web.items import Items
 from watcher.web.links import SignInLinks
 from watcher.web.page import add_page, directory_routes, static_files
+from watcher.web.past import past_routes
 from watcher.web.problems import add_problem_answers
 from watcher.web.rawpath import Anything
 from watcher.web.reads import read_routes
 from watcher.web.refusal import Refusal, refuse
+from watcher.web.row_writes import row_write_routes
 from watcher.web.rows import row_routes
 from watcher.web.service import service_routes
 from watcher.web.signin import sign_in_routes
@@ -60,7 +62,8 @@ def create_app(
         hub: the watched database; or several by their names, each of which is then found below
             `/db/{name}`. The mapping may grow while the application is served.
         token: what every client must bring, None where no token is asked for.
-        allow_writes: whether `/add`, `/update` and `/items` may write to the table `items`.
+        allow_writes: whether rows of the watched tables may be written, also by `/add` and
+            `/update`.
         hosts: names beside the loopback ones under which the service may be asked for, each
             `host`, `host:port` or an origin such as `https://watch.example.org`.
         origins: of pages elsewhere that may use the service, each exactly as a browser sends it.
@@ -112,9 +115,11 @@ def _new_app() -> FastAPI:
 
 def _add_database(app: FastAPI, hub: Hub, *, allow_writes: bool, send_timeout: float) -> None:
     """Adds all that is answered for one database."""
-    app.include_router(read_routes(hub))
+    app.include_router(read_routes(hub, writes=allow_writes))
     app.include_router(row_routes(hub))
+    app.include_router(past_routes(hub))
     app.include_router(stream_routes(hub, send_timeout=send_timeout))
+    app.include_router(row_write_routes(hub, allowed=allow_writes))
     app.include_router(write_routes(Items(hub.path, hub.exclusion), allowed=allow_writes))
 
     @app.websocket("/ws")

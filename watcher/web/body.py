@@ -11,6 +11,8 @@ from watcher.web.refusal import Refusal, header_values, refuse
 
 MAX_BODY = 64 * 1024
 """Bytes a request body may have."""
+MAX_ROW_BODY = 4 * 1024 * 1024
+"""The same where rows of a table are written: a row is sent whole, as it was seen."""
 
 
 class BodyLimit:
@@ -19,11 +21,15 @@ class BodyLimit:
     Args:
         app: the application behind.
         limit: bytes a body may have.
+        row_limit: the same where rows of a table are written.
     """
 
-    def __init__(self, app: ASGIApp, *, limit: int = MAX_BODY) -> None:
+    def __init__(
+        self, app: ASGIApp, *, limit: int = MAX_BODY, row_limit: int = MAX_ROW_BODY
+    ) -> None:
         self._app = app
         self._limit = limit
+        self._row_limit = row_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
@@ -31,30 +37,34 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self._app(scope, receive, send)
             return
-        messages = None if self._announces_more(scope) else await self._read(receive)
+        writes_row = "/tables/" in scope["path"] and scope["path"].endswith("/rows")
+        limit = self._row_limit if writes_row else self._limit
+        messages = None if _announces_more(scope, limit) else await _read(receive, limit)
         if messages is None:
-            detail = f"The request body is longer than {self._limit} bytes."
+            detail = f"The request body is longer than {limit} bytes."
             await refuse(Refusal(413, detail), scope, receive, send)
             return
         if messages[-1]["type"] == "http.request":  # else the client has gone
             await self._app(scope, _replay(messages, receive), send)
 
-    def _announces_more(self, scope: Scope) -> bool:
-        # A length that is no number does not get here: no server can frame such a request.
-        lengths = header_values(scope, b"content-length")
-        return any(length.isdecimal() and int(length[:20]) > self._limit for length in lengths)
 
-    async def _read(self, receive: Receive) -> list[Message] | None:
-        messages: list[Message] = []
-        size = 0
-        while True:
-            message = await receive()
-            messages.append(message)
-            size += len(message.get("body", b""))
-            if size > self._limit:
-                return None
-            if message["type"] != "http.request" or not message.get("more_body", False):
-                return messages
+def _announces_more(scope: Scope, limit: int) -> bool:
+    # A length that is no number does not get here: no server can frame such a request.
+    lengths = header_values(scope, b"content-length")
+    return any(length.isdecimal() and int(length[:20]) > limit for length in lengths)
+
+
+async def _read(receive: Receive, limit: int) -> list[Message] | None:
+    messages: list[Message] = []
+    size = 0
+    while True:
+        message = await receive()
+        messages.append(message)
+        size += len(message.get("body", b""))
+        if size > limit:
+            return None
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return messages
 
 
 def _replay(messages: list[Message], receive: Receive) -> Receive:

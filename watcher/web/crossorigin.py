@@ -18,7 +18,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://" + AUTHORITY)
 _MAX_AGE = 600
 
 _PREFLIGHT = [
-    (b"access-control-allow-methods", b"GET, HEAD, POST, PATCH"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PATCH, DELETE"),
     (b"access-control-allow-headers", b"authorization, content-type, last-event-id"),
     (b"access-control-max-age", b"%d" % _MAX_AGE),
 ]

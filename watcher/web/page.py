@@ -19,19 +19,6 @@ from watcher.hub import Hub
 _REVALIDATE = {"cache-control": "no-cache"}
 
 
-_DIRECTORY = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Databases</title>
-<link rel="stylesheet" href="static/style/page.css">
-<main>
-<h1>Databases</h1>
-<ul>{items}</ul>
-</main>
-"""
-
-
 def static_folder() -> Path:
     """The folder of the page: inside an installed package, else beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
@@ -55,16 +42,22 @@ def directory_routes(hubs: Mapping[str, Hub]) -> APIRouter:
     """The page at `/` where there are several databases: a list of them."""
     router = APIRouter(include_in_schema=False)
 
+    page = (static_folder() / "directory.html").read_text("utf-8")
+
     @router.api_route("/", methods=["GET", "HEAD"])
     async def index(request: Request) -> Response:
         root_path = request.scope.get("root_path", "")
-        items = "".join(
-            f'<li><a href="{escape(root_path)}/db/{quote(name, safe="")}/">{escape(name)}</a>'
-            for name in sorted(hubs)
-        )
-        return HTMLResponse(_DIRECTORY.format(items=items or "<li>none yet"))
+        items = "".join(_entry(root_path, name) for name in sorted(hubs))
+        # The script of the page keeps the list as it is; without one it is complete all the same.
+        filled = page.replace("{note}", "" if items else "None yet.").replace("{items}", items)
+        return HTMLResponse(filled)
 
     return router
+
+
+def _entry(root_path: str, name: str) -> str:
+    address = f"{escape(root_path)}/db/{quote(name, safe='')}/"
+    return f'<li><a class="database-link" href="{address}"><span></span>{escape(name)}</a></li>'
 
 
 def add_page(app: FastAPI) -> None:

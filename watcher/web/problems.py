@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
-from watcher.errors import BadFilter, HubClosed, MalformedPosition, ReaderStopped, UnknownTable
+from watcher import wire
+from watcher.errors import (
+    BadFilter,
+    HubClosed,
+    MalformedPosition,
+    PastUnavailable,
+    ReaderStopped,
+    UnknownTable,
+)
 from watcher.view import TooLarge
-from watcher.web.items import WriteRefused
 from watcher.web.rawpath import PathError
 from watcher.web.request import BadParameter
+from watcher.web.row_body import row_object
+from watcher.web.table_writes import RowChanged
+from watcher.web.transaction import WriteRefused
+from watcher.web.writable_table import Misfit
 
 _MAX_DETAIL = 300
 _RETRY = {"retry-after": "1"}
@@ -45,6 +57,8 @@ def add_problem_answers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(PathError, _path)
     app.add_exception_handler(WriteRefused, _write)
+    app.add_exception_handler(RowChanged, _row)
+    app.add_exception_handler(PastUnavailable, _past)
     for error, status in _STATUS.items():
         app.add_exception_handler(error, _with_status(status))
     app.add_exception_handler(Exception, _unexpected)
@@ -56,6 +70,7 @@ _STATUS: dict[type[Exception], int] = {
     BadFilter: 422,
     BadParameter: 422,
     TooLarge: 422,
+    Misfit: 422,
     HubClosed: 503,
     ReaderStopped: 503,
 }
@@ -91,6 +106,21 @@ async def _write(_: Request, error: Exception) -> JSONResponse:
     if error.temporary:
         return _answer(503, str(error), _RETRY)
     return _answer(409, str(error))
+
+
+async def _row(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RowChanged)
+    row = None if error.row is None else await asyncio.to_thread(row_object, error.row)
+    body = wire.encode_json({"detail": str(error), "row": row})
+    return Response(body, 409, media_type="application/json")
+
+
+_PAST = {"expired": 410, "no_table": 404, "changed": 409}
+
+
+async def _past(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, PastUnavailable)
+    return _answer(_PAST[error.reason], str(error))
 
 
 def _with_status(status: int) -> Any:

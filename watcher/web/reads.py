@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
@@ -24,6 +25,11 @@ class HealthReport(BaseModel):
     lag: float = Field(description="Seconds for which there have been changes not yet sent.")
     clients: int = Field(description="Clients connected now.")
     database: str = Field(description="File name of the database.")
+    writes: bool = Field(description="Whether rows may be written here.")
+    time: str = Field(
+        description="The clock of the service, ISO 8601 in UTC.",
+        json_schema_extra={"format": "date-time"},
+    )
 
 
 class TableDefinition(BaseModel):
@@ -34,11 +40,12 @@ class TableDefinition(BaseModel):
     columns: list[str] = Field(description="All visible columns in order.")
 
 
-def read_routes(hub: Hub) -> APIRouter:
+def read_routes(hub: Hub, *, writes: bool) -> APIRouter:
     """The routes that read.
 
     Args:
         hub: the watched database.
+        writes: whether writing is on, which clients are told.
     """
     router = APIRouter(tags=["database"])
 
@@ -53,6 +60,8 @@ def read_routes(hub: Hub) -> APIRouter:
             "lag": report.lag,
             "clients": report.clients,
             "database": hub.name,
+            "writes": writes,
+            "time": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         }
 
     @router.get("/tables", response_model=list[TableDefinition], summary="The watched tables")

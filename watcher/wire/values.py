@@ -53,6 +53,7 @@ def encode_value(value: Value, keep: KeepLarge | None = None) -> object:
 _NON_FINITE = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 _FROM_NON_FINITE = {text: float(name) for name, text in _NON_FINITE.items()}
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
+_REAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 
 
 def _encode_long_text(value: str, keep: KeepLarge | None) -> object:
@@ -70,6 +71,9 @@ def _large(kind: str, data: bytes, keep: KeepLarge) -> object:
 
 def decode_value(value: object) -> Value:
     """Gives a JSON value the form SQLite holds; the inverse of `encode_value`.
+
+    Of a finite real it also takes `{"$real":"1.0"}`: JavaScript writes 1.0 as 1, which is an
+    integer, so it has no other way to send one that is whole.
 
     Raises:
         ProtocolError: SQLite holds no such value, or it is tagged with an unknown tag or badly.
@@ -92,6 +96,15 @@ def _decode_int(text: str) -> int:
     return _int64(int(text))
 
 
+def _decode_real(text: str) -> float:
+    if text in _FROM_NON_FINITE:
+        return _FROM_NON_FINITE[text]
+    # What is too large for a real would become infinite.
+    if not _REAL.fullmatch(text) or not math.isfinite(number := float(text)):
+        raise ValueError
+    return number
+
+
 def _int64(number: int) -> int:
     if not -(2**63) <= number < 2**63:
         raise ValueError
@@ -100,7 +113,7 @@ def _int64(number: int) -> int:
 
 _DECODE_TAG: dict[str, Callable[[Any], Value]] = {
     "$int": _decode_int,
-    "$real": _FROM_NON_FINITE.__getitem__,
+    "$real": _decode_real,
     "$blob": lambda text: base64.b64decode(text, validate=True),
     "$text": lambda text: InvalidText(base64.b64decode(text, validate=True)),
     "$large": lambda large: LargeValue(large["type"], large["bytes"], large["sha256"]),

@@ -1,0 +1,234 @@
+/**
+ * Keeps the rows around the view: fetches what is missing, follows the stream, and fetches anew
+ * where rows came, went or changed places.
+ */
+
+import { Refused } from "./api.js";
+import { LiveRows } from "./model/live_rows.js";
+
+const AHEAD = 60; // rows held ready on either side of the view
+const LARGEST = 200; // rows in a request
+const KEPT = 800; // rows on either side of the view that are not forgotten
+const SOONEST = 120; // ms between refetches
+const LATEST = 1_000; // ms; a slow answer makes the refetches rarer, but not rarer than this
+const ASK_AGAIN = 250; // ms, while the order is being built
+const RETRIES = [1_000, 2_000, 5_000, 10_000]; // ms
+
+/**
+ * How it stands.
+ * @typedef {object} State
+ * @property {"idle" | "loading" | "building" | "ready" | "failed"} kind `loading`: nothing is
+ *   there yet; `building`: the order asked for is not ready; `failed`: `problem` says why.
+ * @property {number} [progress]
+ * @property {Refused} [problem]
+ * @property {boolean} [again] whether it is tried again by itself.
+ */
+
+/**
+ * What it needs of the view.
+ * @typedef {object} Eye
+ * @property {() => [number, number]} seen numbers of the first row in view and the one after the last.
+ * @property {() => object | null} anchor key of the row that must stay in its place; null at the top.
+ * @property {(change: () => void) => void} hold makes a change, and sees that the anchor stays.
+ * @property {() => void} painted something is to be painted anew.
+ * @property {(state: State) => void} stated the state is another.
+ */
+
+export class RowWindow {
+  live = new LiveRows();
+  /** @type {State} */
+  state = { kind: "idle" };
+  #source;
+  #eye;
+  #query = null;
+  #position = null; // last of the stream
+  #refetch = null; // AbortController of the one on its way
+  #page = null; // {start, stop, abort} of the one on its way
+  #wanted = false; // a refetch is needed
+  #timer = null;
+  #began = 0; // when the last refetch began, ms
+  #took = 0; // how long it took, ms
+  #failures = 0;
+
+  /** @param {import("./rows_source.js").PresentRows} source @param {Eye} eye */
+  constructor(source, eye) {
+    this.#source = source;
+    this.#eye = eye;
+    document.addEventListener("visibilitychange", () => this.#schedule());
+  }
+
+  /** What is looked at, null for nothing. */
+  get query() {
+    return this.#query;
+  }
+
+  /**
+   * Looks at something.
+   * @param {import("./rows_source.js").Query | null} query
+   * @param {import("./rows_source.js").PresentRows} [source] where it comes from from now on
+   */
+  open(query, source = this.#source) {
+    const same = this.#query?.table === query?.table && source === this.#source;
+    this.#stop();
+    this.#query = query;
+    this.#source = source;
+    this.#failures = 0;
+    this.#took = 0;
+    if (!same) this.live.clear();
+    if (query === null) return this.#say({ kind: "idle" });
+    this.#say({ kind: this.live.size ? "building" : "loading" });
+    this.refresh(true);
+  }
+
+  /**
+   * Takes in a message of the stream.
+   * @param {object} message of type `changes`
+   * @param {number} now ms
+   */
+  follow(message, now) {
+    if (message.last) this.#position = message.position;
+    if (this.#query === null) return;
+    const { table, order, where } = this.#query;
+    const own = message.changes.filter((change) => change.table === table && change.op !== "schema");
+    if (own.length === 0) return;
+    const view = { order, filtered: where !== null };
+    const moved = this.live.take(own, message.time, view, now);
+    // What was refused for good is refused again.
+    if (moved && (this.state.kind !== "failed" || this.state.again)) this.refresh();
+    this.#eye.painted();
+  }
+
+  /** The view shows other rows than before. */
+  look() {
+    if (this.#query === null || this.state.kind === "loading" || this.#refetch) return;
+    const [first, end] = this.#eye.seen();
+    const from = Math.max(0, first - AHEAD);
+    const to = Math.min(this.live.total, end + AHEAD);
+    if (this.#page) {
+      const passed = this.#page.stop <= from || this.#page.start >= to;
+      if (!passed) return;
+      this.#page.abort.abort();
+      this.#page = null;
+    }
+    // What is seen goes before what may be seen next.
+    const gap = this.live.missing(first, end) ?? this.live.missing(from, to);
+    if (gap === null) return;
+    const start = gap[0] === first ? gap[0] : Math.max(from, gap[0]);
+    this.#fetchPage(start, Math.min(to, start + LARGEST));
+    this.live.prune(first - KEPT, end + KEPT);
+  }
+
+  /** Fetches the rows around the view anew. @param {boolean} [now] without waiting */
+  refresh(now = false) {
+    this.#wanted = true;
+    if (now) this.#began = 0;
+    this.#schedule();
+  }
+
+  #schedule(delay) {
+    if (!this.#wanted || this.#refetch || this.#query === null || document.hidden) return;
+    clearTimeout(this.#timer);
+    const pause = Math.min(LATEST, Math.max(SOONEST, 2 * this.#took));
+    const wait = delay ?? Math.max(0, this.#began + pause - performance.now());
+    this.#timer = setTimeout(() => this.#fetchAround(), wait);
+  }
+
+  #stop() {
+    clearTimeout(this.#timer);
+    this.#refetch?.abort();
+    this.#page?.abort.abort();
+    this.#refetch = this.#page = null;
+    this.#wanted = false;
+    this.live.arrived();
+  }
+
+  async #fetchAround() {
+    if (this.#query === null) return;
+    this.#wanted = false;
+    this.#page?.abort.abort();
+    this.#page = null;
+    const abort = (this.#refetch = new AbortController());
+    this.#began = performance.now();
+    this.live.expect();
+    let pause;
+    try {
+      pause = await this.#applyAround(abort.signal);
+      this.#failures = 0;
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      pause = this.#failed(error);
+    }
+    if (abort.signal.aborted) return;
+    this.#refetch = null;
+    if (this.live.arrived()) this.#wanted = true;
+    this.#schedule(pause);
+    this.look();
+  }
+
+  async #applyAround(signal) {
+    const around = this.#eye.anchor();
+    const [first, end] = this.#eye.seen();
+    const limit = Math.min(2 * LARGEST, 2 * (end - first + AHEAD));
+    const which = around === null ? { offset: 0 } : { around };
+    const ask = { ...which, limit, atLeast: this.#position };
+    const stretch = await this.#source.fetch(this.#query, ask, signal);
+    if (signal.aborted) return undefined;
+    this.#took = performance.now() - this.#began;
+    if (stretch.state === "building") return this.#preview(stretch, signal);
+    this.#eye.hold(() => this.live.apply(stretch, performance.now()));
+    this.#say({ kind: "ready" });
+    this.#eye.painted();
+    return undefined;
+  }
+
+  // Until the order is known: the first rows by key, or those of the order before.
+  async #preview({ progress }, signal) {
+    if (this.live.size === 0) {
+      const rows = await this.#source.first(this.#query.table, signal);
+      if (signal.aborted) return undefined;
+      this.live.apply({ offset: 0, rows, total: rows.length }, performance.now());
+    }
+    this.#wanted = true;
+    this.#say({ kind: "building", progress });
+    this.#eye.painted();
+    return ASK_AGAIN;
+  }
+
+  #failed(error) {
+    if (!(error instanceof Refused)) throw error;
+    const again = error.status === 0 || error.status === 503;
+    this.#say({ kind: "failed", problem: error, again });
+    this.#wanted = again;
+    return RETRIES[Math.min(this.#failures++, RETRIES.length - 1)];
+  }
+
+  async #fetchPage(start, stop) {
+    const abort = new AbortController();
+    const page = (this.#page = { start, stop, abort });
+    this.live.expect();
+    let stretch;
+    try {
+      const ask = { offset: start, limit: stop - start, atLeast: this.#position };
+      stretch = await this.#source.fetch(this.#query, ask, abort.signal);
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      this.refresh(); // it meets the same trouble, and says so
+      if (!(error instanceof Refused)) throw error;
+      return;
+    } finally {
+      if (this.#page === page) this.#page = null;
+    }
+    if (abort.signal.aborted) return;
+    if (stretch.state === "ready") this.live.put(stretch.offset, stretch.rows, performance.now());
+    // Numbers of before and after a change do not fit together.
+    const moved = stretch.state !== "ready" || stretch.total !== this.live.total;
+    if (this.live.arrived() || moved) this.refresh();
+    this.#eye.painted();
+    this.look();
+  }
+
+  #say(state) {
+    this.state = state;
+    this.#eye.stated(state);
+  }
+}

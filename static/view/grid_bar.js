@@ -1,0 +1,105 @@
+/** What stands above the grid: the table's name, how many rows, the condition, and how it goes. */
+
+import { counted } from "../model/values.js";
+import { byId, element, nameElement } from "./element.js";
+
+const number = new Intl.NumberFormat("en");
+const PAUSE = 600; // ms after the last key before a condition is tried
+
+/** The toolbar and the lines under it. */
+export class GridBar {
+  /** Where other parts put their buttons. */
+  tools = element("div", "grid-tools");
+  #count = element("span", "badge");
+  #folded = element("span", "folded");
+  #where = element("input", "input mono");
+  #said = element("div", "grid-said");
+  #note = element("p", "grid-note");
+  #asked = "";
+
+  /** @param {{filter: (where: string | null) => void, retry: () => void}} actions */
+  constructor(actions) {
+    this.actions = actions;
+    this.#where.type = "search";
+    this.#where.placeholder = "Filter, e.g. price > 10";
+    this.#where.setAttribute("aria-label", "Rows that fulfil this SQL expression");
+    this.#where.autocomplete = "off";
+    this.#where.spellcheck = false;
+    this.#where.id = "where";
+    this.#where.maxLength = 5_000;
+    this.#count.id = "row-count";
+    this.#folded.id = "folded";
+    this.#folded.hidden = this.#note.hidden = this.#said.hidden = true;
+    this.#said.id = "grid-said";
+    this.#said.setAttribute("role", "status");
+    const bar = element("div", "toolbar grid-bar", byId("grid-name"), this.#count, this.#folded);
+    bar.append(element("span", "space"), this.#where, this.tools);
+    this.root = [bar, this.#said];
+    this.#listen();
+  }
+
+  #listen() {
+    let timer = null;
+    const ask = () => {
+      clearTimeout(timer);
+      const where = this.#where.value.trim();
+      if (where === this.#asked) return;
+      this.#asked = where;
+      this.actions.filter(where === "" ? null : where);
+    };
+    this.#where.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(ask, PAUSE);
+    });
+    this.#where.addEventListener("change", ask);
+    this.#where.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") ask();
+    });
+  }
+
+  /** Another table is shown. @param {string | null} table */
+  name(table) {
+    byId("grid-name").replaceChildren(...(table === null ? [] : [nameElement(table)]));
+    this.#where.value = this.#asked = "";
+    this.#where.hidden = table === null;
+    this.#count.hidden = true;
+  }
+
+  /** @param {number | null} total null where nobody knows @param {boolean} filtered */
+  count(total, filtered) {
+    this.#count.hidden = total === null;
+    const text = total === null ? "" : counted(total, filtered ? "match" : "row").replace(/matchs$/, "matches");
+    if (this.#count.textContent !== text) this.#count.textContent = text;
+  }
+
+  /** @param {number} changes that were not shown one by one, 0 for none worth a word */
+  folded(changes) {
+    this.#folded.hidden = changes === 0;
+    if (changes > 0) this.#folded.textContent = `+${number.format(changes)} changes folded`;
+  }
+
+  /** @param {boolean} invalid whether the condition cannot be used */
+  invalid(invalid) {
+    if (invalid) this.#where.setAttribute("aria-invalid", "true");
+    else this.#where.removeAttribute("aria-invalid");
+  }
+
+  /**
+   * Says how it goes, in a line under the bar.
+   * @param {string | null} sentence null: all is well @param {{mood?: string, again?: () => void}} [how]
+   */
+  say(sentence, { mood = "problem", again } = {}) {
+    this.#said.hidden = sentence === null;
+    if (sentence === null) return this.#said.replaceChildren();
+    this.#said.className = `grid-said ${mood}`;
+    const nodes = [element("span", "", element("bdi", "", sentence))];
+    if (again) {
+      const button = element("button", "button small", "Try again");
+      button.type = "button";
+      button.addEventListener("click", again);
+      nodes.push(button);
+    }
+    this.#said.replaceChildren(...nodes);
+    return undefined;
+  }
+}
