@@ -6,6 +6,7 @@ import { counted } from "../model/values.js";
 import { jsonOf } from "../model/json.js";
 import { repeatSql, undoSql } from "../model/sql.js";
 import { announce } from "./announce.js";
+import { copy } from "./copy.js";
 import { openDialog } from "./dialog.js";
 import { element } from "./element.js";
 
@@ -105,15 +106,10 @@ async function copying(make) {
   }
 }
 
-/** Without a secure context, or where the browser says no, the text is there to be taken by hand. */
+/** Where the browser says no, the text is there to be taken by hand. */
 async function toClipboard(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // Also where there is no clipboard at all.
-    return showToCopy(text);
-  }
-  say("Copied.");
+  if (await copy(text)) say("Copied.");
+  else showToCopy(text);
 }
 
 function showToCopy(text) {

@@ -11,6 +11,7 @@ import { announce } from "./announce.js";
 import { changeMenu, changesetMenu } from "./feed_menu.js";
 import { FilterForm, pauseButton } from "./feed_bar.js";
 import { FeedView } from "./feed_list.js";
+import * as versions from "./versions.js";
 import { openMenu } from "./menu.js";
 import { byId, sentenceNodes } from "./element.js";
 
@@ -29,6 +30,7 @@ const RESETS = {
 /** @param {import("../context.js").Context} context */
 export function mount(context) {
   new FeedPart(context);
+  versions.mount(context);
 }
 
 /** The feed as a whole: what came, what of it is wanted, and what is said beside it. */
@@ -186,7 +188,7 @@ class FeedPart {
     if (!shown) return;
     const { entry, change } = shown;
     if (button.value === "reveal") this.#context.reveal(change.table, change.key);
-    else if (button.value === "versions") this.#context.tell("versions", change);
+    else if (button.value === "versions") this.#context.tell("versions", { table: change.table, key: change.key });
     else {
       // The whole changeset may be held although the filter shows a part of it.
       const whole = this.#all.at(entry.position) ?? entry;
