@@ -4,6 +4,7 @@ import { Api } from "./api.js";
 import { Connection } from "./client.js";
 import { Context } from "./context.js";
 import * as databases from "./view/databases.js";
+import * as charts from "./view/charts.js";
 import * as feed from "./view/feed.js";
 import * as grid from "./view/grid.js";
 import * as layout from "./view/layout.js";
@@ -43,5 +44,5 @@ function replaceTables() {
   context.tell("tables");
 }
 
-for (const part of [layout, state, sidebar, databases, grid, feed]) part.mount(context, connection);
+for (const part of [layout, state, sidebar, databases, grid, charts, feed]) part.mount(context, connection);
 connection.reconnect();
