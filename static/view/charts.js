@@ -155,11 +155,10 @@ class Charts {
   #read(step) {
     const { canvas, readout } = this.#parts;
     const bar = this.#bars[this.#chosen];
-    const sentence = bar ? reading(bar, step) : "";
-    readout.textContent = sentence;
+    const sentence = reading(bar ?? this.#bars.at(-1), step);
+    readout.textContent = bar || this.#bars.some(({ total }) => total > 0) ? sentence : "";
     canvas.setAttribute("aria-valuenow", String((this.#chosen ?? BARS - 1) + 1));
-    const latest = this.#bars.at(-1);
-    canvas.setAttribute("aria-valuetext", sentence || (latest ? reading(latest, step) : ""));
+    canvas.setAttribute("aria-valuetext", sentence);
   }
 
   #listen(canvas) {
