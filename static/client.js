@@ -159,6 +159,18 @@ export class Connection {
     socket.onclose = (event) => this.#lost(event.code, event.reason);
   }
 
+  /** Tries again now if it waits, or has heard nothing for long: for workers, which cannot see that
+   * their user is back. */
+  wake() {
+    this.#wake();
+  }
+
+  /** Ends the connection for good and tells nobody: another one takes its place. */
+  retire() {
+    this.#options = { ...this.#options, onConnection: undefined };
+    this.close();
+  }
+
   /** Ends the connection for good. May be called more than once. */
   close() {
     this.#end({ reason: "This page has closed the connection." });

@@ -19,6 +19,7 @@ import { Clock } from "./model/clock.js";
  * @property {object} status
  * @property {import("./client.js").ConnectionState} connection
  * @property {object} position a message that has moved the position.
+ * @property {{tabs: number, shared: boolean}} sharing how many tabs of this browser use the connection.
  * @property {void} tables the definitions in `catalog` are others than before.
  * @property {void} health what `health` says may be others than before.
  * @property {{table: string | null}} chosen another table is looked at.

@@ -1,12 +1,12 @@
 /** Puts the page together: the stream on one side, the parts on the other. */
 
 import { Api } from "./api.js";
-import { Connection } from "./client.js";
 import { Context } from "./context.js";
+import { Link } from "./link.js";
 import * as databases from "./view/databases.js";
-import * as charts from "./view/charts.js";
 import * as feed from "./view/feed.js";
 import * as grid from "./view/grid.js";
+import * as health from "./view/health.js";
 import * as layout from "./view/layout.js";
 import * as sidebar from "./view/sidebar.js";
 import * as state from "./view/state.js";
@@ -15,7 +15,7 @@ const context = new Context(new Api());
 
 let current = []; // the tables as the server has them now, which may be ahead of what was shown
 
-const connection = new Connection({
+const connection = new Link({
   onHello(message) {
     current = message.tables;
     // A resumed stream brings the schema changes in between; the catalog must not run ahead.
@@ -37,6 +37,7 @@ const connection = new Connection({
   onStatus: (message) => context.tell("status", message),
   onConnection: (message) => context.tell("connection", message),
   onPosition: (message) => context.tell("position", message),
+  onTabs: (tabs) => context.tell("sharing", { tabs, shared: connection.shared }),
 });
 
 function replaceTables() {
@@ -44,5 +45,5 @@ function replaceTables() {
   context.tell("tables");
 }
 
-for (const part of [layout, state, sidebar, databases, grid, charts, feed]) part.mount(context, connection);
+for (const part of [layout, state, sidebar, databases, grid, feed, health]) part.mount(context, connection);
 connection.reconnect();

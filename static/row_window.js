@@ -4,7 +4,7 @@
  */
 
 import { Refused } from "./api.js";
-import { LiveRows } from "./model/live_rows.js";
+import { LiveRows, idOf } from "./model/live_rows.js";
 
 const AHEAD = 60; // rows held ready on either side of the view
 const LARGEST = 200; // rows in a request
@@ -32,6 +32,8 @@ const RETRIES = [1_000, 2_000, 5_000, 10_000]; // ms
  * @property {(change: () => void) => void} hold makes a change, and sees that the anchor stays.
  * @property {() => void} painted something is to be painted anew.
  * @property {(state: State) => void} stated the state is another.
+ * @property {(key: object, index: number | undefined) => void} revealed a row that was asked for
+ *   is held, or is not there.
  */
 
 export class RowWindow {
@@ -49,6 +51,7 @@ export class RowWindow {
   #began = 0; // when the last refetch began, ms
   #took = 0; // how long it took, ms
   #failures = 0;
+  #sought = null; // key of a row that is to be revealed
 
   /** @param {import("./rows_source.js").PresentRows} source @param {Eye} eye */
   constructor(source, eye) {
@@ -74,6 +77,7 @@ export class RowWindow {
     this.#source = source;
     this.#failures = 0;
     this.#took = 0;
+    this.#sought = null;
     if (!same) this.live.clear();
     if (query === null) return this.#say({ kind: "idle" });
     this.#say({ kind: this.live.size ? "building" : "loading" });
@@ -96,6 +100,12 @@ export class RowWindow {
     // What was refused for good is refused again.
     if (moved && (this.state.kind !== "failed" || this.state.again)) this.refresh();
     this.#eye.painted();
+  }
+
+  /** Fetches the rows around one, wherever it is, and says so to the eye. @param {object} key */
+  reveal(key) {
+    this.#sought = key;
+    this.refresh(true);
   }
 
   /** The view shows other rows than before. */
@@ -121,7 +131,11 @@ export class RowWindow {
   /** Fetches the rows around the view anew. @param {boolean} [now] without waiting */
   refresh(now = false) {
     this.#wanted = true;
-    if (now) this.#began = 0;
+    if (now) {
+      this.#began = 0;
+      this.#refetch?.abort();
+      this.#refetch = null;
+    }
     this.#schedule();
   }
 
@@ -166,7 +180,8 @@ export class RowWindow {
   }
 
   async #applyAround(signal) {
-    const around = this.#eye.anchor();
+    const sought = this.#sought;
+    const around = sought ?? this.#eye.anchor();
     const [first, end] = this.#eye.seen();
     const limit = Math.min(2 * LARGEST, 2 * (end - first + AHEAD));
     const which = around === null ? { offset: 0 } : { around };
@@ -177,6 +192,10 @@ export class RowWindow {
     if (stretch.state === "building") return this.#preview(stretch, signal);
     this.#eye.hold(() => this.live.apply(stretch, performance.now()));
     this.#say({ kind: "ready" });
+    if (sought !== null && sought === this.#sought) {
+      this.#sought = null;
+      this.#eye.revealed(sought, this.live.placeOf(idOf(sought)));
+    }
     this.#eye.painted();
     return undefined;
   }

@@ -45,7 +45,7 @@ export class PresentRows {
     const path = ["tables", table, "rows"];
     const { status, body } = await this.#api.answer(path, parameters, { signal });
     if (status === 202) return { state: "building", progress: body.progress, rows: [], offset: 0, total: 0 };
-    return { state: "ready", rows: body.rows, offset: body.offset ?? 0, total: body.total ?? body.rows.length };
+    return { state: "ready", rows: body.rows, offset: body.offset, total: body.total };
   }
 
   /**

@@ -78,11 +78,12 @@ function sourceOf(context) {
   let bytes = 0;
   return {
     async schema(table) {
+      if (!context.catalog.table(table)) return null; // it is gone
       try {
         return await context.api.ask(["tables", table, "schema"]);
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
-        return null; // the table is gone
+        return null; // it has gone just now
       }
     },
     async value({ $large }) {

@@ -11,6 +11,7 @@ import { announce } from "./announce.js";
 import { changeMenu, changesetMenu } from "./feed_menu.js";
 import { FilterForm, pauseButton } from "./feed_bar.js";
 import { FeedView } from "./feed_list.js";
+import * as charts from "./charts.js";
 import * as versions from "./versions.js";
 import { openMenu } from "./menu.js";
 import { byId, sentenceNodes } from "./element.js";
@@ -30,6 +31,7 @@ const RESETS = {
 /** @param {import("../context.js").Context} context */
 export function mount(context) {
   new FeedPart(context);
+  charts.mount(context);
   versions.mount(context);
 }
 

@@ -1,12 +1,12 @@
 /** The rows of the chosen table, live. */
 
+import { idOf } from "../model/live_rows.js";
 import { RowWindow } from "../row_window.js";
 import { PresentRows } from "../rows_source.js";
 import { byId, element, nameElement } from "./element.js";
 import { GridBar } from "./grid_bar.js";
-import { valueOf } from "./grid_columns.js";
 import { GridView } from "./grid_view.js";
-import { showValue } from "./value_dialog.js";
+import { RowActions } from "./row_actions.js";
 
 const STORM = 50; // changes a second that were not shown, from which they are counted in words
 const CALM = 3_000; // ms after a storm for which its count is still shown
@@ -21,6 +21,7 @@ class Grid {
   #bar;
   #view;
   #window;
+  #actions;
   #empty = element("div", "empty grid-empty");
   #query = null;
   #offline = false;
@@ -30,9 +31,10 @@ class Grid {
     this.#bar = new GridBar({ filter: (where) => this.#filter(where) });
     this.#view = new GridView({
       sort: (column) => this.#sort(column),
-      open: (place) => this.#open(place),
-      key: (event, place) => this.#key(event, place),
-      menu: () => {},
+      open: (place, event) => this.#open(place, event),
+      key: (event, place) => this.#actions.key(event, place),
+      menu: (place, { clientX, clientY }) => this.#actions.menu(place, { x: clientX, y: clientY }),
+      marked: () => this.#actions.update(),
     });
     this.#window = new RowWindow(new PresentRows(context.api), {
       seen: () => this.#view.seen(),
@@ -40,7 +42,18 @@ class Grid {
       hold: (change) => this.#view.hold(change),
       painted: () => this.#painted(),
       stated: () => this.#stated(),
+      revealed: (key, index) => this.#revealed(key, index),
     });
+    this.#actions = new RowActions(
+      context,
+      {
+        table: () => this.#query?.table ?? null,
+        writable: () => this.#writable,
+        held: ({ index }) => this.#window.live.get(index),
+        view: this.#view,
+      },
+      this.#bar.tools,
+    );
     this.#view.show(this.#window);
     this.#empty.hidden = true;
     byId("rows").replaceChildren(...this.#bar.root, this.#view.root, this.#empty);
@@ -54,6 +67,8 @@ class Grid {
     context.on("chosen", ({ table }) => this.#choose(table));
     context.on("tables", () => this.#redefine());
     context.on("changes", (message) => this.#window.follow(message, performance.now()));
+    context.on("reveal", (row) => this.#reveal(row));
+    context.on("health", () => this.#actions.update());
     context.on("reset", () => this.#window.refresh());
     context.on("connection", ({ state }) => {
       const offline = state === "waiting" || state === "closed";
@@ -112,18 +127,28 @@ class Grid {
     this.#window.open(this.#query);
   }
 
-  #open({ index, column: at }) {
-    const held = this.#window.live.get(index);
-    const column = this.#view.columns.all[at];
-    if (!held || !column) return;
-    const where = { table: this.#query.table, column: column.name, key: held.key };
-    showValue(this.#context, valueOf(column, held), where);
+  get #writable() {
+    return Boolean(this.#context.health?.writes) && !this.#offline && this.#definition !== undefined;
   }
 
-  #key(event, place) {
-    if (event.key !== "Enter") return false;
-    this.#open(place);
-    return true;
+  // A second click shows the value; a double click changes it where that is possible.
+  #open(place, event) {
+    if (event.type === "dblclick" && this.#writable) this.#actions.edit(place);
+    else this.#actions.open(place);
+  }
+
+  #reveal({ table, key }) {
+    if (this.#query?.table !== table) return;
+    if (this.#query.where !== null) {
+      this.#bar.name(table);
+      this.#filter(null);
+    }
+    this.#window.reveal(key);
+  }
+
+  #revealed(key, index) {
+    if (index === undefined) this.#bar.say("This row is gone.", { mood: "quiet", passing: true });
+    else this.#view.reveal(index, idOf(key));
   }
 
   #painted() {
@@ -164,6 +189,7 @@ class Grid {
       const what = sorting ? "The rows are being sorted" : "The rows are being counted";
       this.#bar.say(`${what}: ${Math.round(progress * 100)} %`, { mood: "quiet" });
     } else this.#bar.say(null);
+    this.#actions.update();
     this.#painted();
   }
 

@@ -5,6 +5,7 @@ import { byId, element, nameElement } from "./element.js";
 
 const number = new Intl.NumberFormat("en");
 const PAUSE = 600; // ms after the last key before a condition is tried
+const PASSING = 5_000; // ms
 
 /** The toolbar and the lines under it. */
 export class GridBar {
@@ -16,6 +17,8 @@ export class GridBar {
   #said = element("div", "grid-said");
   #note = element("p", "grid-note");
   #asked = "";
+  #passing = null; // timer of a sentence that stays for a while
+  #next = [null]; // what is to be said after it
 
   /** @param {{filter: (where: string | null) => void, retry: () => void}} actions */
   constructor(actions) {
@@ -86,9 +89,15 @@ export class GridBar {
 
   /**
    * Says how it goes, in a line under the bar.
-   * @param {string | null} sentence null: all is well @param {{mood?: string, again?: () => void}} [how]
+   * @param {string | null} sentence null: all is well
+   * @param {{mood?: string, again?: () => void, passing?: boolean}} [how] what a button to try again
+   *   does; whether the sentence stays for a while only, whatever comes meanwhile
    */
-  say(sentence, { mood = "problem", again } = {}) {
+  say(sentence, { mood = "problem", again, passing = false } = {}) {
+    if (this.#passing !== null && !passing) return (this.#next = [sentence, { mood, again }]);
+    clearTimeout(this.#passing);
+    this.#next = [null];
+    this.#passing = passing ? setTimeout(() => this.#passed(), PASSING) : null;
     this.#said.hidden = sentence === null;
     if (sentence === null) return this.#said.replaceChildren();
     this.#said.className = `grid-said ${mood}`;
@@ -101,5 +110,10 @@ export class GridBar {
     }
     this.#said.replaceChildren(...nodes);
     return undefined;
+  }
+
+  #passed() {
+    this.#passing = null;
+    this.say(...this.#next);
   }
 }

@@ -69,6 +69,25 @@ export class Columns {
     this.place(view);
   }
 
+  /**
+   * Makes columns wider whose values are cut off, within limits.
+   * @param {{key: object, row: object}[]} rows in view
+   * @param {number} view width of the view, px
+   * @returns {boolean} whether there were any
+   */
+  grow(rows, view) {
+    let grown = false;
+    for (const column of this.all) {
+      if (this.#own.has(`${this.#table}\0${column.name}`)) continue;
+      const width = natural(column, rows);
+      if (width <= column.width) continue;
+      column.width = width;
+      grown = true;
+    }
+    if (grown) this.place(view);
+    return grown;
+  }
+
   /** @param {number} view width of the view, px */
   place(view) {
     let left = 0;

@@ -18,6 +18,7 @@ const LIT = 4_000; // ms for which a row is pointed out
  * @property {(event: KeyboardEvent, place: {index: number, column: number}) => boolean} key a key
  *   that moves nothing; true if it was used.
  * @property {(place: {index: number, column: number}, event: MouseEvent) => void} menu
+ * @property {() => void} marked another cell is marked, or none.
  */
 
 export class GridView {
@@ -139,6 +140,7 @@ export class GridView {
     this.#lit = { id, until: performance.now() + LIT };
     setTimeout(() => this.changed(), LIT + 50);
     this.active = { index, column: this.active?.column ?? 0 };
+    this.#actions.marked();
     this.changed();
   }
 
@@ -154,6 +156,7 @@ export class GridView {
     this.#settle();
     this.#includeColumn(this.columns.all[place.column]);
     this.sorted(this.#sorted.order, this.#sorted.desc);
+    this.#actions.marked();
     this.#paint();
   }
 
@@ -243,6 +246,9 @@ export class GridView {
     clearTimeout(this.#rest);
     this.#rest = setTimeout(() => {
       this.#settle();
+      if (this.columns.measured && this.columns.grow(this.#heldInView(), this.root.clientWidth)) {
+        this.#headView.place();
+      }
       this.changed();
     }, REST);
   }

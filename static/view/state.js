@@ -1,8 +1,11 @@
 /** State of the connection and of the database, in one pill and one banner. */
 
-import { byId, element } from "./element.js";
+import { Breaks } from "../model/breaks.js";
 import { announce } from "./announce.js";
-import { stateName, stateSentence } from "./states.js";
+import { ConnectionPanel } from "./connection_panel.js";
+import { byId, element } from "./element.js";
+import { measureJourneys } from "./journey.js";
+import { resetSentence, stateName, stateSentence } from "./states.js";
 
 /** A few words on a state of the database; how far the first copy is where one is being made. */
 function statusLabel({ state, progress }) {
@@ -91,19 +94,49 @@ class StateView {
 
 /**
  * @param {import("../context.js").Context} context
- * @param {import("../client.js").Connection} connection
+ * @param {import("../link.js").Link} link
  */
-export function mount(context, connection) {
+export function mount(context, link) {
   const view = new StateView();
-  context.on("connection", (state) => view.connection(state));
-  context.on("status", (status) => view.status(status));
+  const breaks = new Breaks();
+  const panel = new ConnectionPanel(context, link, measureJourneys(context).latency);
+  const note = (sentence) => {
+    panel.note(sentence);
+    byId("event-line").textContent = sentence;
+    announce(sentence);
+  };
+  context.on("connection", (state) => {
+    view.connection(state);
+    panel.connection(state);
+    const caughtUp = breaks.move(state.state, performance.now());
+    if (caughtUp !== null) note(caughtUp);
+  });
+  context.on("changes", ({ changes }) => breaks.take(changes.length));
+  context.on("reset", ({ reason }) => note(resetSentence(reason)));
+  context.on("status", (status) => {
+    view.status(status);
+    panel.status(status);
+  });
+  context.on("sharing", (sharing) => panel.sharing(sharing));
+  context.on("health", () => panel.draw());
   context.on("hello", ({ database }) => {
     byId("database").textContent = database;
     document.title = `${database} · watcher`;
   });
-  context.on("position", ({ position }) => {
-    byId("position").textContent = position;
+  showPosition(context);
+  byId("retry").addEventListener("click", () => link.reconnect());
+}
+
+/** Shows the position once per frame: in a storm it moves more often than that. */
+function showPosition(context) {
+  let newest = null;
+  const paint = () => {
+    byId("position").textContent = newest;
     byId("position-line").hidden = false;
+    newest = null;
+  };
+  context.on("position", ({ position }) => {
+    if (newest === null) requestAnimationFrame(paint);
+    newest = position;
   });
-  byId("retry").addEventListener("click", () => connection.reconnect());
 }

@@ -21,3 +21,18 @@ export const stateName = (state) => STATES[state]?.[0] ?? "Attention";
 /** @param {string} state @returns {string} a sentence. */
 export const stateSentence = (state) =>
   STATES[state]?.[1] ?? `The state of the database is “${state}”.`;
+
+const RESETS = {
+  start: "The stream begins here.",
+  position_expired:
+    "This page was away for longer than the history reaches back. " +
+    "What changed in the meantime is not shown.",
+  unknown_epoch:
+    "The watcher has begun a new history. What changed while this page was away is not shown.",
+  replaced:
+    "The database was replaced by a file that cannot be compared with it. " +
+    "Changes are shown from here on.",
+};
+
+/** @param {string} reason of a reset @returns {string} a sentence or two. */
+export const resetSentence = (reason) => RESETS[reason] ?? `The stream began anew (${reason}).`;

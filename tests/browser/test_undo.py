@@ -183,10 +183,10 @@ def copied(database: Path, name: str) -> Path:
 
 def choose(page: Page, button: Locator, item: str) -> str:
     """Opens a menu, chooses to copy, and gives what is in the clipboard then."""
-    page.evaluate("navigator.clipboard.writeText('nothing yet')")
+    page.evaluate("document.querySelector('.toast')?.remove()")
     button.click()
     page.get_by_role("menuitem", name=item, exact=True).click()
-    page.wait_for_function("navigator.clipboard.readText().then(text => text !== 'nothing yet')")
+    expect(page.locator(".toast")).to_have_text("Copied.")
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 

@@ -41,7 +41,15 @@ def test_an_answer_to_a_write_lacks_excluded_columns(tmp_path: Path) -> None:
             messages = receive_until(client, "changes")
         assert "hidden" not in json.dumps(messages)
         definition = {"name": "items", "key": ["id"], "columns": ["id", "value"]}
-        assert http.get("/tables").json() == [definition]
+        counted = {"rows": {"count": 3, "exact": True}}
+        assert http.get("/tables").json() == [definition | counted]
+        declared = http.get("/tables/items/schema").json()
+        assert [column["name"] for column in declared["columns"]] == ["id", "value"]
+        assert "name" not in declared["sql"]
+        assert declared["objects"] == []
+        ordered = http.get("/tables/items/rows?order=name")
+        assert ordered.status_code == 422
+        assert "no column" in ordered.json()["detail"]
         rows = http.get("/tables/items/rows").json()["rows"]
         assert rows[0] == {"key": {"id": 1}, "row": {"id": 1, "value": "x"}}
         for path in ("/events?columns=name", "/events?where=name%3D'hidden'"):

@@ -31,7 +31,7 @@ def test_health_tells_state_position_lag_and_clients(service: Service, http: htt
 
 def test_tables_are_described_as_in_hello(http: httpx.Client) -> None:
     definition = {"name": "items", "key": ["id"], "columns": ["id", "name", "value"]}
-    assert http.get("/tables").json() == [definition]
+    assert http.get("/tables").json() == [definition | {"rows": {"count": 2, "exact": True}}]
 
 
 def test_rows_come_page_by_page_with_their_position(http: httpx.Client) -> None:
@@ -116,6 +116,7 @@ def test_the_page_and_its_files_are_served(http: httpx.Client) -> None:
 def test_the_interface_is_described(http: httpx.Client) -> None:
     document = http.get("/openapi.json").json()
     expected = {"/health", "/tables", "/tables/{name}/rows", "/values/{sha256}", "/items"}
+    expected |= {"/tables/{name}/schema"}
     expected |= {"/add/{name}/{value}", "/update/{item_id}/{new_value}", "/items/{item_id}"}
     expected |= {"/events", "/changes", "/snapshot"}
     expected |= {"/history", "/tables/{name}/history", "/tables/{name}/past"}

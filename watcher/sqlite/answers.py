@@ -34,6 +34,7 @@ from watcher.sqlite.slices import count_stretch, read_at, read_slice
 _NOTHING = msgspec.Raw(b"[]")
 # What one answer may take. Commits wait for it, and others have their turn behind it.
 _SECONDS = 0.003
+_COUNT_SECONDS = 0.002
 _SLICE_BYTES = 1024 * 1024
 
 
@@ -149,7 +150,7 @@ class Answers:
     def _stretch(self, question: AskStretch, position: str) -> Stretch:
         after = None if question.after is None else unpack(question.after)
         with self._reader.table(question.table) as (table, rows, _):
-            found = count_stretch(rows, table, after, question.limit)
+            found = count_stretch(rows, table, after, _COUNT_SECONDS)
         place = None if found.next is None else pack(found.next)
         return Stretch(question.id, position, count=found.rows, next=place)
 

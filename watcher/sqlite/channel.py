@@ -137,19 +137,17 @@ class AskKeyed(msgspec.Struct, tag="ask_keyed", frozen=True):
 
 
 class AskStretch(msgspec.Struct, tag="ask_stretch", frozen=True):
-    """Asks how many rows there are in a stretch of a table.
+    """Asks how many rows there are in a stretch of a table, as long as can be counted at once.
 
     Args:
         id: repeated in the answer.
         table: the table's name.
         after: place of the row before them, packed; None for the first.
-        limit: the stretch ends after so many.
     """
 
     id: int
     table: str
     after: bytes | None
-    limit: int
 
 
 class Rows(msgspec.Struct, tag="rows", frozen=True):

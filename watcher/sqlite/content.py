@@ -49,6 +49,9 @@ class Content:
         self._path = path
         self._versions = versions
         self._exclusion = exclusion
+        # What was read last: of which connection, with which cookie. With a state whose schema is
+        # another one comes another connection.
+        self._read: tuple[apsw.Connection, object, Schema] | None = None
 
     @contextmanager
     def naming_corruption(self) -> Iterator[None]:
@@ -113,7 +116,10 @@ class Content:
         return True
 
     def _watched(self, db: apsw.Connection, unreadable: Iterable[str]) -> Schema:
-        return without(read_watched(db, "old", self._exclusion), unreadable)
+        cookie = db.execute("PRAGMA old.schema_version").fetchall()
+        if self._read is None or self._read[0] is not db or self._read[1] != cookie:
+            self._read = (db, cookie, read_watched(db, "old", self._exclusion))
+        return without(self._read[2], unreadable)
 
 
 def read_rows(

@@ -19,6 +19,8 @@ from watcher.sqlite.schema import TableSchema
 
 # So many rows between two looks at the clock or the size.
 _STRIDE = 128
+# Rows that are counted in one step, well below a millisecond where they are not large.
+_STEP = 2000
 
 
 class Slice(NamedTuple):
@@ -95,7 +97,7 @@ def read_slice(
 
 
 def count_stretch(
-    reader: RowReader, table: TableSchema, after: Sequence[Value] | None, limit: int
+    reader: RowReader, table: TableSchema, after: Sequence[Value] | None, seconds: float
 ) -> Counted:
     """Counts the rows behind a place.
 
@@ -103,24 +105,26 @@ def count_stretch(
         reader: reads from the connection on which the state is attached as `old`.
         table: the table.
         after: the place, None for the first rows.
-        limit: stop after so many rows.
+        seconds: stop soon after this time.
 
     Raises:
         MalformedPosition: `after` is no place in this table.
     """
+    until = time.monotonic() + seconds
     number, values = _number(table, after)
-    rest = _behind(table, number, values)
     known = [f"t.{quote(name)}" for name in table.identities[number].columns]
-    last = list(
-        reader.select_exact(
-            known, f"{rest} ORDER BY {_order(table, number)} LIMIT 1 OFFSET {limit - 1}", values
-        )
-    )
-    if last:
-        return Counted(limit, (number, *last[0]))
-    ((count,),) = reader.select(["count(*)"], rest, values)
-    assert isinstance(count, int)
-    return Counted(count, _end(table, number))
+    counted = 0
+    while True:
+        rest = _behind(table, number, values)
+        step = f"{rest} ORDER BY {_order(table, number)} LIMIT 1 OFFSET {_STEP - 1}"
+        last = list(reader.select_exact(known, step, values))
+        if not last:
+            ((count,),) = reader.select(["count(*)"], rest, values)
+            assert isinstance(count, int)
+            return Counted(counted + count, _end(table, number))
+        counted, values = counted + _STEP, last[0]
+        if time.monotonic() > until:
+            return Counted(counted, (number, *values))
 
 
 def read_at(reader: RowReader, table: TableSchema, place: Sequence[Value]) -> Change | None:

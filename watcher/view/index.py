@@ -14,10 +14,11 @@ from typing import Any
 
 import apsw
 
-from watcher.changes import InvalidText, Row, Value
+from watcher.changes import InvalidText, Value
 from watcher.errors import WatchError
 from watcher.sqlite.channel import Declared
 from watcher.sqlite.rows import MARK, RowReader
+from watcher.view.places import Place, known
 
 MAX_ROWS = 5_000_000
 """Rows an index may hold."""
@@ -25,9 +26,6 @@ MAX_ROWS = 5_000_000
 _PAGE = 4096
 _CACHE_KIB = 16 * 1024
 _MAX_BYTES = 2 * 1024**3
-_KNOWN_COLLATIONS = frozenset(("BINARY", "NOCASE", "RTRIM"))
-
-Place = tuple[Value, ...]
 
 
 class TooLarge(WatchError):
@@ -77,7 +75,7 @@ class Index:
         for place, collation in enumerate(self._declared.identities[0].collations):
             collations[place] = collation
         keys = [
-            f"{name} COLLATE {_known(collation)} NOT NULL"
+            f"{name} COLLATE {known(collation)} NOT NULL"
             for name, collation in zip(names, collations, strict=True)
         ]
         self._names = ["n", *names] if len(self._declared.identities) > 1 else names
@@ -105,23 +103,7 @@ class Index:
 
     def _collation(self) -> str:
         found = (c.collation for c in self._declared.columns if c.name == self._column)
-        return _known(next(found))
-
-    def place_of(self, key: Row) -> Place:
-        """The place of a row by the key clients know it by, see `slices`.
-
-        Raises:
-            KeyError: it is no key of this table.
-        """
-        identities = self._declared.identities
-        by_rowid = "$rowid" in key and "$rowid" not in self._declared.key
-        number = len(identities) - 1 if by_rowid else 0
-        if by_rowid and self._declared.key and len(identities) == 1:
-            raise KeyError("$rowid")
-        columns = ("$rowid",) if by_rowid else identities[number].columns
-        if len(key) != len(columns):
-            raise KeyError(*columns)
-        return (number, *(key[name] for name in columns))
+        return known(next(found))
 
     def _row(self, place: Place) -> list[Value]:
         number, *values = place
@@ -155,9 +137,9 @@ class Index:
         Raises:
             TooLarge: they are too large.
         """
-        known = len(self._declared.identities[number].columns)
-        if len(self._names) > self._width or known < self._width:
-            rows = [[*self._row((number, *row[:known])), *row[known:]] for row in rows]
+        width = len(self._declared.identities[number].columns)
+        if len(self._names) > self._width or width < self._width:
+            rows = [[*self._row((number, *row[:width])), *row[width:]] for row in rows]
         count = len(self._names) + (self._column is not None)
         insert = f"INSERT OR REPLACE INTO o VALUES({','.join('?' * count)})"
         plain: list[Any] = [r for r in rows if not any(type(v) is InvalidText for v in r)]
@@ -277,7 +259,3 @@ class Index:
         """Lets go of the database; idempotent."""
         with self._lock:
             self._db.close()
-
-
-def _known(collation: str) -> str:
-    return collation if collation.upper() in _KNOWN_COLLATIONS else "BINARY"

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import msgspec
 
 from watcher import wire
-from watcher.changes import LargeValue, Position, Value
+from watcher.changes import Position, Value
 from watcher.history import Entry
 from watcher.hub import Filter, Hub
 from watcher.sqlite.channel import Columns, Declared
 from watcher.sqlite.condition import Condition
 from watcher.sqlite.places import unpack
 from watcher.view.cursor import Cursor, Void
-from watcher.view.index import Index, Place
+from watcher.view.index import Index
+from watcher.view.places import Place, Places
 from watcher.wire import RowChange, SchemaElement
 
 _MOST_NOTED = 10_000
@@ -56,6 +57,7 @@ class Order:
         self._mention = wire.encode_json(wanted.table)
         where = Filter.of(tables=(wanted.table,), where=wanted.where)
         self._sieve = None if wanted.where is None else hub.sieves.sieve(where)
+        self.places = Places(hub, declared)
         self.index = Index(wanted.table, declared, wanted.column)
         self.cursor = Cursor(hub, declared.position)
         # While a request needs them: rows, None where there is none, as they are at the cursor.
@@ -117,7 +119,7 @@ class Order:
         gone: list[Place] = []
         new: list[tuple[Place, Value]] = []
         for change in changes:
-            place = self._place(change.key)
+            place = self.places.of_change(change.key)
             if change.after is None:
                 gone.append(place)
             elif change.before is None or self._wanted.column in (change.changed or ()):
@@ -133,27 +135,10 @@ class Order:
         after = change.after
         noted[place] = None if after is None else (change.key, msgspec.Raw(wire.encode_json(after)))
 
-    def _place(self, key: msgspec.Raw) -> Place:
-        row = {name: self._stored(raw) for name, raw in wire.decode_json(bytes(key)).items()}
-        try:
-            return self.index.place_of(row)
-        except KeyError as error:
-            raise Void from error
-
     def _value(self, after: Mapping[str, msgspec.Raw]) -> Value:
         if self._wanted.column is None:
             return None
-        return self._stored(wire.decode_json(bytes(after[self._wanted.column])))
-
-    def _stored(self, encoded: object) -> Value:
-        value = wire.decode_value(encoded)
-        if not isinstance(value, LargeValue):
-            return value
-        found = self._hub.stored_value(value.sha256)
-        if found is None:
-            raise Void
-        kind, data = found
-        return data.decode() if kind == "text" else data
+        return self.places.value(wire.decode_json(bytes(after[self._wanted.column])))
 
 
 class Selection:

@@ -24,14 +24,14 @@ from watcher.sqlite.channel import (
 )
 from watcher.sqlite.places import pack
 from watcher.view.cursor import Void
-from watcher.view.index import MAX_ROWS, Index, Place, TooLarge
+from watcher.view.index import MAX_ROWS, Index, TooLarge
 from watcher.view.order import Known, Order, Selection, Wanted
+from watcher.view.places import Place
 
 MAX_LIMIT = 1000
 """Rows one window may have."""
 
 _CHUNK_ROWS = 4096
-_STRETCH_ROWS = 20_000
 _RETRY_SECONDS = 0.2
 # Between two rounds of following: what comes in it is dealt with at once.
 _ROUND_SECONDS = 0.05
@@ -158,9 +158,7 @@ class Ordering:
         """
         count, after = 0, None
         while True:
-            found = await self._hub.ask(
-                AskStretch(0, self.wanted.table, after, _STRETCH_ROWS), Stretch
-            )
+            found = await self._hub.ask(AskStretch(0, self.wanted.table, after), Stretch)
             count, after = count + found.count, found.next
             if count > MAX_ROWS and self.wanted.where is None:
                 raise TooLarge(self.wanted.table)
@@ -276,7 +274,7 @@ class Ordering:
         seek = None
         if around is not None:
             try:
-                seek = order.index.place_of(around)
+                seek = order.places.of(around)
             except KeyError:
                 raise BadFilter("around", "is no key of this table") from None
         known = order.noted = {}

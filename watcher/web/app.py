@@ -34,6 +34,7 @@ from watcher.web.socket import stream
 from watcher.web.stopping import Stopping
 from watcher.web.streaming import SEND_TIMEOUT
 from watcher.web.streams import stream_routes
+from watcher.web.tables import table_routes
 from watcher.web.writes import write_routes
 
 _DESCRIPTION = """Row-level changes of a SQLite file, as they are committed by any program.
@@ -116,6 +117,7 @@ def _new_app() -> FastAPI:
 def _add_database(app: FastAPI, hub: Hub, *, allow_writes: bool, send_timeout: float) -> None:
     """Adds all that is answered for one database."""
     app.include_router(read_routes(hub, writes=allow_writes))
+    app.include_router(table_routes(hub))
     app.include_router(row_routes(hub))
     app.include_router(past_routes(hub))
     app.include_router(stream_routes(hub, send_timeout=send_timeout))

@@ -1,4 +1,4 @@
-"""What can be asked of the watched database over plain HTTP: health, tables, large values."""
+"""What can be asked of the watched database over plain HTTP: health, large values."""
 
 from __future__ import annotations
 
@@ -32,14 +32,6 @@ class HealthReport(BaseModel):
     )
 
 
-class TableDefinition(BaseModel):
-    """What a client must know of a table."""
-
-    name: str
-    key: list[str] = Field(description="Columns of the declared primary key.")
-    columns: list[str] = Field(description="All visible columns in order.")
-
-
 def read_routes(hub: Hub, *, writes: bool) -> APIRouter:
     """The routes that read.
 
@@ -63,13 +55,6 @@ def read_routes(hub: Hub, *, writes: bool) -> APIRouter:
             "writes": writes,
             "time": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         }
-
-    @router.get("/tables", response_model=list[TableDefinition], summary="The watched tables")
-    async def tables() -> list[dict[str, object]]:
-        return [
-            {"name": table.name, "key": list(table.key), "columns": list(table.columns)}
-            for table in hub.tables()
-        ]
 
     @router.get(
         "/values/{sha256}",

@@ -1,0 +1,142 @@
+/** What can be done with the marked row: by menu, by key and by the buttons above the grid. */
+
+import { announce } from "./announce.js";
+import { editCell } from "./cell_editor.js";
+import { element } from "./element.js";
+import { valueOf } from "./grid_columns.js";
+import { addRow, deleteRow } from "./row_dialogs.js";
+import { openMenu } from "./row_menu.js";
+import { copied, showValue } from "./value_dialog.js";
+import { read } from "../model/values.js";
+
+/**
+ * What it needs of the grid.
+ * @typedef {object} Grid
+ * @property {() => string | null} table
+ * @property {() => boolean} writable whether rows may be changed now
+ * @property {(place: {index: number}) => import("../model/live_rows.js").HeldRow | undefined} held
+ * @property {import("./grid_view.js").GridView} view
+ */
+
+export class RowActions {
+  #context;
+  #grid;
+  #add = button("Add row", "button");
+  #more = button("⋯", "icon-button");
+
+  /** @param {import("../context.js").Context} context @param {Grid} grid @param {HTMLElement} tools */
+  constructor(context, grid, tools) {
+    this.#context = context;
+    this.#grid = grid;
+    this.#more.setAttribute("aria-label", "With the marked row");
+    this.#more.setAttribute("aria-haspopup", "menu");
+    this.#more.title = "With the marked row";
+    this.#add.id = "add-row";
+    this.#more.id = "row-actions";
+    this.#add.addEventListener("click", () => addRow(context, grid.table()));
+    this.#more.addEventListener("click", () => {
+      const { left, bottom } = this.#more.getBoundingClientRect();
+      this.menu(grid.view.active, { x: left, y: bottom + 4 });
+    });
+    tools.append(this.#add, this.#more);
+  }
+
+  /** What may be done is another. */
+  update() {
+    this.#add.hidden = !this.#grid.writable();
+    const held = this.#grid.view.active && this.#grid.held(this.#grid.view.active);
+    this.#more.disabled = !held;
+    this.#more.hidden = this.#grid.table() === null;
+  }
+
+  /** Shows a value whole. @param {{index: number, column: number}} place */
+  open(place) {
+    const [held, column] = this.#at(place);
+    if (!held || !column) return;
+    const where = { table: this.#grid.table(), column: column.name, key: held.key };
+    const edit = this.#mayEdit(column) ? () => this.edit(place) : undefined;
+    showValue(this.#context, valueOf(column, held) ?? null, where, { was: held.was.get(column.name), edit });
+  }
+
+  /** Changes a value. @param {{index: number, column: number}} place */
+  edit(place) {
+    const [held, column] = this.#at(place);
+    const { view } = this.#grid;
+    if (!held || !this.#mayEdit(column)) return;
+    view.mark(place);
+    const what = { table: this.#grid.table(), column: column.name, held };
+    const cell = view.cell ?? view.root;
+    editCell(this.#context, what, cell.getBoundingClientRect(), () => view.root.focus());
+  }
+
+  /** @param {{index: number, column: number}} place @param {{x: number, y: number}} at on the screen */
+  menu(place, at) {
+    const [held, column] = this.#at(place);
+    if (!held || !column) return;
+    openMenu(this.#items(place, held, column), at, () => this.#grid.view.root.focus());
+  }
+
+  /**
+   * @param {KeyboardEvent} event @param {{index: number, column: number}} place
+   * @returns {boolean} whether the key does something
+   */
+  key(event, place) {
+    const [held, column] = this.#at(place);
+    if (!held || !column) return false;
+    const isCopy = (event.ctrlKey || event.metaKey) && event.key === "c" && String(getSelection()) === "";
+    if (event.key === "Enter") this.open(place);
+    else if (event.key === "F2" && this.#mayEdit(column)) this.edit(place);
+    else if (event.key === "Delete" && this.#grid.writable()) this.#delete(held);
+    else if (isCopy) this.#copy(textOf(column, held));
+    else if (event.key === "ContextMenu" || (event.shiftKey && event.key === "F10")) {
+      const { left, bottom } = this.#grid.view.cell.getBoundingClientRect();
+      this.menu(place, { x: left, y: bottom });
+    } else return false;
+    return true;
+  }
+
+  #items(place, held, column) {
+    const table = this.#grid.table();
+    const items = [
+      { label: "Show the whole value", hint: "Enter", action: () => this.open(place) },
+      { label: "Copy the value", hint: "Ctrl C", action: () => this.#copy(textOf(column, held)) },
+      { label: "Copy the row as JSON", action: () => this.#copy(JSON.stringify(held.row, null, 2)) },
+      { label: "History of this row", action: () => this.#context.tell("versions", { table, key: held.key }) },
+    ];
+    if (this.#mayEdit(column)) items.push({ label: "Edit", hint: "F2", action: () => this.edit(place) });
+    if (this.#grid.writable()) {
+      items.push({ label: "Delete the row…", hint: "Del", danger: true, action: () => this.#delete(held) });
+    }
+    return items;
+  }
+
+  #at(place) {
+    return [this.#grid.held(place), this.#grid.view.columns.all[place.column]];
+  }
+
+  #mayEdit(column) {
+    return column !== undefined && !column.isRowid && this.#grid.writable();
+  }
+
+  #delete(held) {
+    deleteRow(this.#context, this.#grid.table(), held);
+  }
+
+  async #copy(text) {
+    announce((await copied(text)) ? "Copied." : "The browser does not allow to copy.");
+    this.#grid.view.root.focus();
+  }
+}
+
+function textOf(column, held) {
+  const reading = read(valueOf(column, held) ?? null);
+  const value = valueOf(column, held);
+  if (typeof value === "string") return value;
+  return reading.full ? reading.full() : reading.text;
+}
+
+function button(label, className) {
+  const made = element("button", className, label);
+  made.type = "button";
+  return made;
+}
