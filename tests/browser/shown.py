@@ -10,18 +10,18 @@ from typing import Any
 from playwright.sync_api import Page
 
 # Type and text of every cell, from the first row to the last. The next stretch is looked at when
-# all rows in view are there.
+# all rows in view are there. What goes on changing may never be complete: it gives up after a while.
 _READ = """
 async () => {
   const grid = document.getElementById("grid");
   const frame = () => new Promise((done) => requestAnimationFrame(done));
-  const total = Number(grid.getAttribute("aria-rowcount")) - 1;
+  const count = () => Number(grid.getAttribute("aria-rowcount")) - 1;
   const rows = new Map();
   const inView = () => [...grid.querySelectorAll('[role="row"][aria-rowindex]')]
     .filter((row) => row.querySelector('[role="gridcell"]'))
     .filter((row) => !row.classList.contains("leaving"));
   grid.scrollTop = 0;
-  for (let turn = 0; turn < 5000 && rows.size < total; turn += 1) {
+  for (let turn = 0; turn < 60 && rows.size < count(); turn += 1) {
     await frame();
     await frame();
     if (grid.querySelector(".grid-row.empty")) continue;
@@ -35,7 +35,7 @@ async () => {
     if (!rows.has(0)) { grid.scrollTop = 0; continue; }
     let next = 0;
     while (rows.has(next)) next += 1;
-    if (next < total) grid.scrollTop += grid.clientHeight - 100;
+    if (next < count()) grid.scrollTop += grid.clientHeight - 100;
   }
   return [...rows.entries()].sort(([one], [other]) => one - other).map(([, cells]) => cells);
 }
