@@ -18,19 +18,28 @@ from tests.core.values import VALUES
 from watcher.changes import Value, same
 from watcher.errors import MalformedPosition, ProtocolError
 from watcher.sqlite.channel import (
+    AskColumns,
+    AskKeyed,
     AskMade,
     AskRows,
+    AskStretch,
+    AskTable,
     Channel,
+    Columns,
+    Declared,
     Fatal,
     FromReader,
+    Keyed,
     Made,
     More,
     Rows,
     Status,
+    Stretch,
     ToReader,
     open_channel,
 )
 from watcher.sqlite.places import decode_place, encode_place
+from watcher.sqlite.schema import Column, Identity, SchemaObject
 
 PATIENCE = 20.0
 
@@ -43,11 +52,29 @@ FROM_READER: list[FromReader] = [
     Rows(8, "e:1~abcd", msgspec.Raw(b"[]"), None, "unknown_table"),
     Made(9, "e:0~0000", msgspec.Raw(b"[]")),
     Made(9, "e:0~0000", msgspec.Raw(b"[]"), "no"),
+    Declared(
+        10,
+        "e:0~0000",
+        sql="CREATE TABLE t(a COLLATE NOCASE)",
+        columns=(Column("a", "", False, None, 0, False, "NOCASE"),),
+        identities=(Identity(("rowid",), ("BINARY",)),),
+        objects=(SchemaObject("index", "i", "t", "CREATE INDEX i ON t(a)"),),
+        encoding="utf-8",
+    ),
+    Columns(11, "e:0~0000", None, 1, b"\xff\0", b""),
+    Columns(11, "e:0~0000", "unknown_table"),
+    Keyed(12, "e:0~0000", msgspec.Raw(b"[null]")),
+    Stretch(13, "e:0~0000", None, 5, b"\x92"),
 ]
 TO_READER: list[ToReader] = [
     AskRows(1, "items", None, 100),
     AskRows(2, 'a"b\0', "WzAsMV0", 1),
     AskMade(3, ["items", ""]),
+    AskTable(4, "t"),
+    AskColumns(5, "t", ["a"], b"\xff", 9),
+    AskColumns(5, "t", [], None, 9),
+    AskKeyed(6, "t", b"\x90"),
+    AskStretch(7, "t", None),
 ]
 
 

@@ -83,9 +83,11 @@ def read_slice(
     rest = f"{_behind(table, number, values)} ORDER BY {_order(table, number)} LIMIT {limit}"
     until = time.monotonic() + seconds
     rows: list[tuple[Value, ...]] = []
-    found = reader.select(known, rest, values) if reader.is_exact and not exprs else None
-    pairs = ((row, ()) for row in found) if found is not None else None
-    for place, row in pairs or select_known(reader, known, exprs, rest, values):
+    if exprs:
+        pairs = select_known(reader, known, exprs, rest, values)
+    else:
+        pairs = ((place, ()) for place in reader.select_exact(known, rest, values))
+    for place, row in pairs:
         if values and not rows and place == tuple(values):
             raise RowLost
         rows.append((*place, *row))

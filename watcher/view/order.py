@@ -60,6 +60,8 @@ class Order:
         self.places = Places(hub, declared)
         self.index = Index(wanted.table, declared, wanted.column)
         self.cursor = Cursor(hub, declared.position)
+        # Whether it is not known how far changes have been applied.
+        self._is_torn = False
         # While a request needs them: rows, None where there is none, as they are at the cursor.
         self.noted: Known | None = None
 
@@ -70,10 +72,15 @@ class Order:
             Void: the order has to be built anew.
             TooLarge: there are too many rows now.
         """
+        if self._is_torn:
+            raise Void
         for entries in self.cursor.batches(position):
             tails = await self._tails(entries)
             if tails:
+                # Who is cancelled here leaves the thread at work, and nobody may follow it.
+                self._is_torn = True
                 await asyncio.to_thread(self._apply, tails)
+                self._is_torn = False
 
     def load(self, selection: Selection, found: Columns) -> int:
         """Takes rows while the order is built; returns how many they were. Blocks.

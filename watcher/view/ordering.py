@@ -314,7 +314,8 @@ class Ordering:
                 elif all(place in known for place in found.places):
                     return _window_of(found, known, order)
                 else:
-                    missing = [place for place in found.wider if place not in known]
+                    wanted = dict.fromkeys((*found.places, *found.wider))
+                    missing = [place for place in wanted if place not in known]
                     await self._read(order, missing, known)
                     # What came meanwhile may have moved the window; the faster, the further.
                     margin = min(MAX_LIMIT, 2 * margin + _MARGIN)
