@@ -22,7 +22,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"web", "sinks"},
-    {"view"},
+    {"view", "past"},
     {"stream", "replica", "client"},
     {"hub"},
     {"sqlite"},

@@ -109,8 +109,10 @@ class Writer:
         chance, row, value = self._chance, self._row, self._value
         few = literal(chance.choice([1, 2, "a", "A", "b", None, 1.0]))
         steps: tuple[Callable[[], str], ...] = (
-            lambda: f"INSERT OR REPLACE INTO plain VALUES({row()}, {value()}, {value()}, "
-            f"{value()}, {value()}, {value()}, {value()})",
+            lambda: (
+                f"INSERT OR REPLACE INTO plain VALUES({row()}, {value()}, {value()}, "
+                f"{value()}, {value()}, {value()}, {value()})"
+            ),
             lambda: f"UPDATE plain SET b = {value()}, c = {value()}, e = {value()} WHERE id > 6",
             lambda: f"UPDATE plain SET f = zeroblob(300000), a = NULL WHERE id = {row()}",
             lambda: f"DELETE FROM plain WHERE id = {row()}",
@@ -132,8 +134,10 @@ class Writer:
             lambda: f"DELETE FROM made WHERE id = {row()}",
             lambda: f"INSERT OR REPLACE INTO strict_one VALUES({row()}, {value()}, {row()})",
             lambda: "UPDATE strict_one SET v = iif(v = 1, 1.0, 1)",
-            lambda: f"INSERT OR IGNORE INTO parent VALUES({row()}, {value()}); "
-            "INSERT INTO child(p) SELECT max(id) FROM parent",
+            lambda: (
+                f"INSERT OR IGNORE INTO parent VALUES({row()}, {value()}); "
+                "INSERT INTO child(p) SELECT max(id) FROM parent"
+            ),
             lambda: "DELETE FROM child; DELETE FROM parent",
         )
         return chance.choice(steps)()
@@ -158,7 +162,9 @@ def exact(value: object) -> str:
     """A value such that no two that differ look alike; texts come as bytes."""
     if isinstance(value, float):
         return f"real {struct.pack('>d', value).hex()}"
-    return f"{type(value).__name__} {value!r}" if len(repr(value)) < 5_000 else str(hash(repr(value)))
+    return (
+        f"{type(value).__name__} {value!r}" if len(repr(value)) < 5_000 else str(hash(repr(value)))
+    )
 
 
 def typed_content(path: Path) -> dict[str, Any]:
@@ -354,7 +360,7 @@ def test_without_a_clipboard_the_text_is_shown(watch: Watch) -> None:
     page.get_by_role("menuitem", name="Copy SQL that undoes it").click()
 
     field = page.get_by_role("textbox", name="Text to copy")
-    expect(field).to_have_value(re.compile("INSERT INTO \"items\""))
+    expect(field).to_have_value(re.compile('INSERT INTO "items"'))
     expect(field).to_be_focused()
     assert page.evaluate("getSelection().toString()").startswith("-- Undoes")
 
@@ -375,7 +381,9 @@ def test_without_a_clipboard_the_text_is_shown(watch: Watch) -> None:
         max_size=200,
     )
 )
-def test_literals_are_exact(literals: Callable[[list[bytes]], list[str]], values: list[Any]) -> None:
+def test_literals_are_exact(
+    literals: Callable[[list[bytes]], list[str]], values: list[Any]
+) -> None:
     """Each value is, as SQL, the same value of the same type."""
     written = literals([wire.encode_json(wire.encode_value(value)) for value in values])
     with closing(sqlite3.connect(":memory:")) as connection:

@@ -13,7 +13,9 @@ from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
 from tests.served import Served
 
 # Chromium says this by itself while no server listens; a page cannot keep it from doing so.
-_REFUSED = re.compile(r"WebSocket connection to '[^']*' failed|net::ERR_CONNECTION_(?:REFUSED|RESET)")
+_REFUSED = re.compile(
+    r"WebSocket connection to '[^']*' failed|net::ERR_CONNECTION_(?:REFUSED|RESET)"
+)
 
 
 class Watch(Protocol):

@@ -1,4 +1,4 @@
-"""Views of a database beside its stream: rows by number, and how it was."""
+"""Views of tables beside the stream: how many rows there are, and rows by their number."""
 
 from watcher.view.counts import Counts
 from watcher.view.index import MAX_ROWS, OrderLost, TooLarge

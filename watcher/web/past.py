@@ -14,10 +14,7 @@ from watcher import wire
 from watcher.changes import Position, Table
 from watcher.errors import BadFilter, ReaderStopped, UnknownTable
 from watcher.hub import Hub
-from watcher.view.marks import MOST, Counted, stretch
-from watcher.view.named_key import named_key
-from watcher.view.past import Past
-from watcher.view.row_history import RowHistory, Version
+from watcher.past import MOST, Counted, Past, RowHistory, Version, named_key, stretch
 from watcher.web.problems import problems
 from watcher.web.request import BadParameter, single
 

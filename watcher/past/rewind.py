@@ -21,9 +21,9 @@ from watcher import wire
 from watcher.changes import LargeValue, Position, ResetReason, Table, Value
 from watcher.errors import HubClosed, PastUnavailable
 from watcher.history import Head, HistoryReader, sequence
-from watcher.view.lineage import Lineage
-from watcher.view.named_key import ROWID
-from watcher.view.reel import Line, Place, Reel, Was
+from watcher.past.lineage import Lineage
+from watcher.past.named_key import ROWID
+from watcher.past.reel import Line, Place, Reel, Was
 
 # Versions are taken in by so many. Few, so that they are gone before Python's collector counts
 # them as old; it would stop all threads to look at everything there is.

@@ -12,10 +12,10 @@ import pytest
 
 from tests.core.listener import opened
 from tests.faults.program import Program
-from tests.view.past_oracle import Held, held, position_when, told
+from tests.past.oracle import Held, held, position_when, told
 from watcher.errors import PastUnavailable
 from watcher.hub import Hub
-from watcher.view.past import Past
+from watcher.past.tables import Past
 
 CLOCK = "CREATE TABLE clock(id INTEGER PRIMARY KEY, n); INSERT INTO clock VALUES (1, 0);"
 

@@ -17,11 +17,11 @@ from watcher.changes import Position, Table
 from watcher.errors import BadFilter, MalformedPosition, ReaderStopped, UnknownTable
 from watcher.history import Head
 from watcher.hub import Hub
+from watcher.past.named_key import Key, ordered
+from watcher.past.reel import Place, Reel
+from watcher.past.rewind import Former, Outdated, Rewind
 from watcher.sqlite.declared import table_by
 from watcher.sqlite.places import decode_place, encode_place
-from watcher.view.named_key import Key, ordered
-from watcher.view.reel import Place, Reel
-from watcher.view.rewind import Former, Outdated, Rewind
 
 KEPT = 3
 """Tables of which the versions are kept."""

@@ -13,7 +13,7 @@ import apsw
 from watcher import wire
 from watcher.changes import InvalidText, Value
 from watcher.hub import Hub
-from watcher.view.past import Past
+from watcher.past.tables import Past
 
 
 class Held(NamedTuple):

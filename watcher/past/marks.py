@@ -10,8 +10,8 @@ from watcher import wire
 from watcher.changes import Position, ResetReason
 from watcher.errors import ReaderStopped
 from watcher.history import HistoryReader, Mark, sequence
-from watcher.view.reading import opened
-from watcher.view.rewind import expired
+from watcher.past.reading import opened
+from watcher.past.rewind import expired
 
 MOST = 500
 """Marks that are given at once."""

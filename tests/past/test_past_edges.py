@@ -13,13 +13,13 @@ import pytest
 
 from tests.conftest import MakeDatabase
 from tests.core.listener import until
-from tests.view.past_oracle import told
-from tests.view.story import CLOCK, Story, play
+from tests.past.oracle import told
+from tests.past.story import CLOCK, Story, play
 from watcher.errors import BadFilter, ReaderStopped, UnknownTable
 from watcher.history import Limits
+from watcher.past import tables as past_module
+from watcher.past.tables import Past
 from watcher.sqlite.exclusion import Exclusion
-from watcher.view import past as past_module
-from watcher.view.past import Past
 
 KEYS = {
     "another case": (

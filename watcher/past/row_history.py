@@ -12,10 +12,10 @@ from watcher import wire
 from watcher.changes import Position, ResetReason, Table
 from watcher.errors import HubClosed, PastUnavailable, ReaderStopped
 from watcher.history import Head, HistoryReader, sequence
-from watcher.view.lineage import Lineage
-from watcher.view.named_key import ROWID, Key, encoded, ordered
-from watcher.view.reading import opened
-from watcher.view.rewind import expired, schema_changes
+from watcher.past.lineage import Lineage
+from watcher.past.named_key import ROWID, Key, encoded, ordered
+from watcher.past.reading import opened
+from watcher.past.rewind import expired, schema_changes
 
 
 class Version(NamedTuple):

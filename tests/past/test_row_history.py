@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeDatabase
-from tests.view.story import CLOCK, Story, play
+from tests.past.story import CLOCK, Story, play
 from watcher import wire
 from watcher.changes import Position, Value
 from watcher.errors import BadFilter, PastUnavailable
 from watcher.history import Limits
-from watcher.view.marks import stretch
-from watcher.view.row_history import RowHistory, Versions
+from watcher.past.marks import stretch
+from watcher.past.row_history import RowHistory, Versions
 
 T = "CREATE TABLE t(k INTEGER PRIMARY KEY, v);"
 
