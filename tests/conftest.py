@@ -27,7 +27,7 @@ connection.executescript(sys.stdin.read())
 connection.close()
 """
 
-_CHROMIUM_ARGUMENTS = (
+CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -113,7 +113,7 @@ def browser(chromium: Path) -> Iterator[Browser]:
     Not for the session: as long as it is open, the main thread has a running event loop.
     """
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
 
