@@ -13,7 +13,7 @@ from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
 from tests.served import Served
 
 # Chromium says this by itself while no server listens; a page cannot keep it from doing so.
-_REFUSED = re.compile(r"WebSocket connection to '[^']*' failed")
+_REFUSED = re.compile(r"WebSocket connection to '[^']*' failed|net::ERR_CONNECTION_REFUSED")
 
 
 class Watch(Protocol):
