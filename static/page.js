@@ -48,6 +48,8 @@ function replaceTables() {
   context.tell("tables");
 }
 
-for (const part of [layout, state, sidebar, databases, grid, feed, health, journey]) part.mount(context, connection);
+// The last one measures when the others have painted.
+const parts = [layout, state, sidebar, databases, grid, feed, health, journey];
+for (const part of parts) part.mount(context, connection);
 listen(new Theme());
 connection.reconnect();

@@ -16,8 +16,9 @@ export function mount(context) {
   const api = new Api(new URL(root, document.baseURI));
   const list = new DatabaseList(byId("database-list"), root, own);
   let position = null;
+  let isThere = false;
   const look = async () => {
-    if (document.visibilityState === "hidden") return;
+    if (!isThere || document.visibilityState === "hidden") return;
     if (position !== null) list.looked(own, position);
     let databases;
     try {
@@ -30,7 +31,10 @@ export function mount(context) {
     list.show(databases);
   };
   context.on("position", (message) => (position = message.position));
-  context.on("hello", look);
+  context.on("connection", ({ state }) => {
+    isThere = state === "open" || state === "live";
+    if (state === "live") look();
+  });
   document.addEventListener("visibilitychange", look);
   addEventListener("pagehide", () => {
     if (position !== null) list.looked(own, position);

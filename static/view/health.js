@@ -1,12 +1,15 @@
 /** Asks the service now and then how it is, and what time it has. */
 
+import { byId } from "./element.js";
+
 const BETWEEN = 30_000; // ms
 
 /** @param {import("../context.js").Context} context */
 export function mount(context) {
   let asking = false;
+  let isThere = false;
   const look = async () => {
-    if (asking || document.visibilityState === "hidden") return;
+    if (asking || !isThere || document.visibilityState === "hidden") return;
     asking = true;
     try {
       const asked = Date.now();
@@ -20,9 +23,13 @@ export function mount(context) {
       asking = false;
     }
   };
-  context.on("hello", look);
+  context.on("connection", ({ state }) => {
+    isThere = state === "open" || state === "live";
+    if (state === "live") look();
+  });
   context.on("status", look);
   context.on("sharing", look);
+  byId("connection-panel").addEventListener("toggle", look);
   document.addEventListener("visibilitychange", look);
   setInterval(look, BETWEEN);
 }

@@ -22,6 +22,7 @@ class Sidebar {
   #unseen = new Map(recall("tab", UNSEEN));
   #counting = null; // timer of the next request, null where nothing is to be asked
   #lastCount = -Infinity;
+  #isLive = false;
 
   /** @param {import("../context.js").Context} context */
   constructor(context) {
@@ -82,7 +83,8 @@ class Sidebar {
 
   /** @param {import("../client.js").ConnectionState} connection */
   connection({ state }) {
-    if (state === "live") this.#count();
+    this.#isLive = state === "live";
+    if (this.#isLive) this.#count();
     const isAway = state === "waiting" || state === "closed";
     byId("sidebar").dataset.stale = String(isAway);
     if (isAway && this.#entries.size === 0) {
@@ -158,10 +160,10 @@ class Sidebar {
 
   /** Asks for the numbers of rows: soon, but at most once a second, and not for nobody. */
   #count() {
-    if (this.#counting !== null || document.visibilityState === "hidden") return;
+    if (this.#counting !== null || !this.#isLive || document.visibilityState === "hidden") return;
     const wait = Math.max(0, this.#lastCount + BETWEEN_COUNTS - performance.now());
     this.#counting = setTimeout(async () => {
-      const uncounted = await this.#fetchCounts();
+      const uncounted = this.#isLive && (await this.#fetchCounts());
       this.#lastCount = performance.now();
       this.#counting = null;
       if (uncounted) this.#count();

@@ -238,7 +238,7 @@ def test_what_a_break_has_cost_is_told(watch: Watch) -> None:
     page = watched.page
     watched.served.stop()
     expect(page.locator("#connection")).to_have_text(re.compile("Retrying"))
-    watched.edit("UPDATE items SET value = 'a'; UPDATE items SET value = 'b';")
+    watched.edit("INSERT INTO items VALUES (2, 'a', 1), (3, 'b', 2);")
     watched.served.restart()
     watched.expect_live()
     expect(page.locator("#event-line")).to_have_text(
