@@ -118,13 +118,14 @@ def test_what_cannot_be_told_is_said(watch: Watch) -> None:
 
 MOMENTS = """async () => {
   const { Moments, dated } = await import("./static/model/moments.js");
-  const mark = (position, second) => ({ position, time: `2026-01-02T00:00:0${second}Z`, changes: 1 });
+  const at = second => `2026-01-02T00:00:0${second}Z`;
+  const mark = (position, second) => ({ position, time: at(second), changes: 1 });
   const history = { changesets: 9, oldest: { position: "a", time: "2026-01-01T00:00:00Z" },
     marks: [mark("b", 1), mark("d", 3), mark("f", 5)] };
   const moments = new Moments(history);
-  const at = [null, mark("a", 0), mark("d", 3), mark("e", 4), { position: "x", time: null }];
+  const asked = [null, mark("a", 0), mark("d", 3), mark("e", 4), { position: "x", time: null }];
   const day = /^2 Jan 2026, \\d\\d:\\d\\d:01\\.000$/.test(dated(mark("b", 1).time, new Date(0)));
-  return [moments.last, moments.began, at.map(moment => moments.indexOf(moment)), day,
+  return [moments.last, moments.began, asked.map(moment => moments.indexOf(moment)), day,
     new Moments().indexOf(null)];
 }"""
 
