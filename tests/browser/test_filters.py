@@ -52,7 +52,9 @@ def test_filters_take_from_what_is_held_and_from_what_comes(watch: Watch) -> Non
 
     page.get_by_label("Text in keys and values").fill("HONEY")
     expect_shown(watched, "delete notes", "insert notes")
-    watched.edit("BEGIN; INSERT INTO notes VALUES(2, 'x'), (3, 'honey'); DELETE FROM items; COMMIT;")
+    watched.edit(
+        "BEGIN; INSERT INTO notes VALUES(2, 'x'), (3, 'honey'); DELETE FROM items; COMMIT;"
+    )
     watched.expect_changes("6 changes")
     expect_shown(watched, "insert notes", "delete notes", "insert notes")
     page.get_by_label("Text in keys and values").fill("456")
@@ -172,7 +174,7 @@ def test_a_large_changeset_that_came_before_is_there_in_part(watch: Watch) -> No
 
 
 def test_from_a_change_to_its_row_and_back(watch: Watch) -> None:
-    """"Show row" looks at the table; a position brings the changeset into view, or says it is gone."""
+    """A change leads to its row; the history of the row leads back, whatever the filter is."""
     watched = watch(setup=TWO_TABLES)
     page = watched.page
     watched.edit("INSERT INTO notes VALUES(7, 'seven');")
