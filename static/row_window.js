@@ -12,6 +12,7 @@ const KEPT = 800; // rows on either side of the view that are not forgotten
 const SOONEST = 120; // ms between refetches
 const LATEST = 1_000; // ms; a slow answer makes the refetches rarer, but not rarer than this
 const ASK_AGAIN = 250; // ms, while the order is being built
+const PATIENCE = 800; // ms for which a row is sought that is not there
 const RETRIES = [1_000, 2_000, 5_000, 10_000]; // ms
 
 /**
@@ -51,6 +52,8 @@ export class RowWindow {
   #began = 0; // when the last refetch began, ms
   #took = 0; // how long it took, ms
   #failures = 0;
+  #time = null; // of the rows shown, where they are to be compared with the next ones
+  #patience = 0; // until when it is sought, ms
   #sought = null; // key of a row that is to be revealed
 
   /** @param {import("./rows_source.js").PresentRows} source @param {Eye} eye */
@@ -68,10 +71,14 @@ export class RowWindow {
   /**
    * Looks at something.
    * @param {import("./rows_source.js").Query | null} query
-   * @param {import("./rows_source.js").PresentRows} [source] where it comes from from now on
+   * @param {import("./rows_source.js").PresentRows | import("./past_rows.js").PastRows} [source]
+   *   where the rows come from from now on
+   * @param {string | null} [time] of what is shown now: where the same rows come from another
+   *   moment, what differs is marked
    */
-  open(query, source = this.#source) {
-    const same = this.#query?.table === query?.table && source === this.#source;
+  open(query, source = this.#source, time = null) {
+    const same = this.#query?.table === query?.table;
+    this.#time = same && source !== this.#source ? time : null;
     this.#stop();
     this.#query = query;
     this.#source = source;
@@ -91,7 +98,7 @@ export class RowWindow {
    */
   follow(message, now) {
     if (message.last) this.#position = message.position;
-    if (this.#query === null) return;
+    if (this.#query === null || !this.#source.live) return;
     const { table, order, where } = this.#query;
     const own = message.changes.filter((change) => change.table === table && change.op !== "schema");
     if (own.length === 0) return;
@@ -105,6 +112,7 @@ export class RowWindow {
   /** Fetches the rows around one, wherever it is, and says so to the eye. @param {object} key */
   reveal(key) {
     this.#sought = key;
+    this.#patience = performance.now() + PATIENCE;
     this.refresh(true);
   }
 
@@ -184,19 +192,31 @@ export class RowWindow {
     const around = sought ?? this.#eye.anchor();
     const [first, end] = this.#eye.seen();
     const limit = Math.min(2 * LARGEST, 2 * (end - first + AHEAD));
-    const which = around === null ? { offset: 0 } : { around };
+    // The past has no numbers: it begins with the row it was told to begin with.
+    const which = around === null || !this.#source.live ? { offset: 0 } : { around };
     const ask = { ...which, limit, atLeast: this.#position };
     const stretch = await this.#source.fetch(this.#query, ask, signal);
     if (signal.aborted) return undefined;
     this.#took = performance.now() - this.#began;
     if (stretch.state === "building") return this.#preview(stretch, signal);
-    this.#eye.hold(() => this.live.apply(stretch, performance.now()));
+    const time = this.#time;
+    this.#time = null;
+    this.#eye.hold(() => this.live.apply(stretch, performance.now(), time));
     this.#say({ kind: "ready" });
-    if (sought !== null && sought === this.#sought) {
-      this.#sought = null;
-      this.#eye.revealed(sought, this.live.placeOf(idOf(sought)));
-    }
+    const pause = sought !== null && sought === this.#sought ? this.#found(sought) : undefined;
     this.#eye.painted();
+    return pause;
+  }
+
+  // A row that has just been added may not have come through the stream yet.
+  #found(sought) {
+    const place = this.live.placeOf(idOf(sought));
+    if (place === undefined && performance.now() < this.#patience) {
+      this.#wanted = true;
+      return SOONEST;
+    }
+    this.#sought = null;
+    this.#eye.revealed(sought, place);
     return undefined;
   }
 
@@ -240,7 +260,8 @@ export class RowWindow {
     if (abort.signal.aborted) return;
     if (stretch.state === "ready") this.live.put(stretch.offset, stretch.rows, performance.now());
     // Numbers of before and after a change do not fit together.
-    const moved = stretch.state !== "ready" || stretch.total !== this.live.total;
+    const moved = stretch.state !== "ready" || (stretch.total !== this.live.total && this.#source.live);
+    if (!this.#source.live) this.live.slots.total = stretch.total;
     if (this.live.arrived() || moved) this.refresh();
     this.#eye.painted();
     this.look();

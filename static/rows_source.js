@@ -1,4 +1,4 @@
-/** Where the rows of a grid come from: stretches by number, at present or in the past. */
+/** Where the rows of a grid come from: stretches by number, at present; `past_rows.js` has those of before. */
 
 const FIRST = 200; // rows shown while the order is not known yet
 
@@ -24,6 +24,8 @@ const FIRST = 200; // rows shown while the order is not known yet
 
 /** The rows as they are now. */
 export class PresentRows {
+  /** Whether the stream changes them. */
+  live = true;
   #api;
 
   /** @param {import("./api.js").Api} api */

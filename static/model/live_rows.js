@@ -5,6 +5,7 @@
  * change places, the stretch has to be fetched anew, and `apply` carries over what is known of them.
  */
 
+import { compare } from "./comparison.js";
 import { Slots } from "./scroll.js";
 
 export const LEAVING = 1_600; // ms for which a deleted row is still shown
@@ -146,21 +147,29 @@ export class LiveRows {
    * Replaces all rows held.
    * @param {{offset: number, rows: {key: object, row: object}[], total: number}} stretch
    * @param {number} now ms
+   * @param {string | null} [time] what was held was of this time, and what is another now is marked
    */
-  apply({ offset, rows, total }, now) {
-    const old = [...this.#rows].sort(([a], [b]) => a - b).map(([, held]) => held);
+  apply({ offset, rows, total }, now, time = null) {
+    const places = [...this.#rows].sort(([a], [b]) => a - b);
+    const old = places.map(([, held]) => held);
+    const whole = {
+      head: offset === 0 && places[0]?.[0] === 0,
+      tail: offset + rows.length >= total && places.at(-1)?.[0] === this.total - 1,
+    };
     const known = new Map(old.map((held) => [held.id, held]));
     const gone = this.slots.gone;
     this.#rows.clear();
     this.#places.clear();
     this.slots.total = total;
-    rows.forEach((row, at) => {
+    const fresh = rows.map((row) => {
       const made = this.#made(row, now);
       const before = known.get(made.id);
       if (before) Object.assign(made, { was: before.was, version: before.version + 1 });
       if (before && !made.born) made.born = before.born;
-      this.#hold(offset + at, made);
+      return made;
     });
+    fresh.forEach((held, at) => this.#hold(offset + at, held));
+    if (time !== null) compare(old, fresh, whole, time, now);
     this.#keepGone(old, gone, now);
   }
 
@@ -176,7 +185,8 @@ export class LiveRows {
     const kept = [];
     for (const [held, before] of stale) {
       const at = before === null ? this.slots.total : this.#places.get(before);
-      if (at === undefined || now - held.left > LEAVING) continue;
+      const isOver = now - held.left > LEAVING || this.#places.has(held.id);
+      if (at === undefined || isOver) continue;
       kept.push(Object.assign(held, { at, before }));
     }
     this.slots.gone = kept.sort((a, b) => a.at - b.at).slice(0, MOST_GONE);

@@ -2,10 +2,12 @@
 
 import { idOf } from "../model/live_rows.js";
 import { RowWindow } from "../row_window.js";
+import { PastRows } from "../past_rows.js";
 import { PresentRows } from "../rows_source.js";
 import { byId, element, nameElement } from "./element.js";
 import { GridBar } from "./grid_bar.js";
 import { GridView } from "./grid_view.js";
+import { MomentBar, asOf } from "./moment.js";
 import { RowActions } from "./row_actions.js";
 
 const STORM = 50; // changes a second that were not shown, from which they are counted in words
@@ -25,6 +27,9 @@ class Grid {
   #empty = element("div", "empty grid-empty");
   #query = null;
   #offline = false;
+  #present;
+  #source; // of the rows shown
+  #moment = null; // the moment shown, null for now
 
   constructor(context) {
     this.#context = context;
@@ -34,9 +39,13 @@ class Grid {
       open: (place, event) => this.#open(place, event),
       key: (event, place) => this.#actions.key(event, place),
       menu: (place, { clientX, clientY }) => this.#actions.menu(place, { x: clientX, y: clientY }),
-      marked: () => this.#actions.update(),
+      marked: () => {
+        this.#actions.update();
+        this.#blank();
+      },
     });
-    this.#window = new RowWindow(new PresentRows(context.api), {
+    this.#present = this.#source = new PresentRows(context.api);
+    this.#window = new RowWindow(this.#present, {
       seen: () => this.#view.seen(),
       anchor: () => this.#view.top()?.key ?? null,
       hold: (change) => this.#view.hold(change),
@@ -56,7 +65,9 @@ class Grid {
     );
     this.#view.show(this.#window);
     this.#empty.hidden = true;
-    byId("rows").replaceChildren(...this.#bar.root, this.#view.root, this.#empty);
+    const [bar, ...lines] = this.#bar.root;
+    const momentBar = new MomentBar(context);
+    byId("rows").replaceChildren(bar, momentBar.root, this.#view.root, ...lines, this.#empty);
     this.#listen();
     setInterval(() => this.#countFolded(), 1_000);
     this.#choose(context.chosen);
@@ -68,6 +79,7 @@ class Grid {
     context.on("tables", () => this.#redefine());
     context.on("changes", (message) => this.#window.follow(message, performance.now()));
     context.on("reveal", (row) => this.#reveal(row));
+    context.on("moment", (moment) => this.#travel(moment));
     context.on("health", () => this.#actions.update());
     context.on("reset", () => this.#window.refresh());
     context.on("connection", ({ state }) => {
@@ -85,8 +97,37 @@ class Grid {
     this.#definition = table === null ? undefined : this.#context.catalog.table(table);
     this.#view.sorted(null, false);
     this.#view.define(this.#definition);
-    this.#window.open(this.#query);
+    this.#source = this.#moment ? this.#past(null) : this.#present;
+    this.#window.open(this.#query, this.#source);
     this.#view.rewind();
+  }
+
+  #past(begin) {
+    return new PastRows(this.#context.api, this.#moment.position, begin);
+  }
+
+  // To another moment, beginning with the row that is topmost now.
+  #travel({ position, time = null }) {
+    if (position === (this.#moment?.position ?? null)) return;
+    const shown = this.#moment ? this.#moment.time : new Date().toISOString();
+    this.#moment = position === null ? null : { position, time };
+    byId("rows").classList.toggle("in-past", this.#moment !== null);
+    this.#bar.past(this.#moment && asOf(this.#moment));
+    if (this.#query === null) return;
+    const begin = this.#view.top()?.key ?? this.#source.begin ?? null;
+    this.#source = this.#moment ? this.#past(begin) : this.#present;
+    const order = this.#moment ? null : this.#query.order;
+    this.#view.sorted(order, this.#query.desc);
+    this.#window.open(this.#query, this.#source, this.#query.order === null ? (shown ?? "") : null);
+    // Back in the present the rows before the first one shown are there again.
+    if (!this.#moment && begin !== null) this.#window.reveal(begin);
+  }
+
+  // The past from the first row there was.
+  #rewind() {
+    this.#source = this.#past(null);
+    this.#view.rewind();
+    this.#window.open(this.#query, this.#source);
   }
 
   #definition = undefined;
@@ -108,12 +149,14 @@ class Grid {
   }
 
   #sort(column) {
+    if (this.#moment) return this.#bar.say("Rows of the past come in the order of their key.", { mood: "quiet", passing: true });
     const { order, desc } = this.#query;
     const next = { order: column.name, desc: false };
     if (column.isRowid || (order === column.name && desc)) next.order = null;
     else if (order === column.name) next.desc = true;
     this.#ask(next);
     this.#view.sorted(next.order, next.desc);
+    return undefined;
   }
 
   #filter(where) {
@@ -128,7 +171,7 @@ class Grid {
   }
 
   get #writable() {
-    return Boolean(this.#context.health?.writes) && !this.#offline && this.#definition !== undefined;
+    return Boolean(this.#context.health?.writes) && !this.#offline && !this.#moment && this.#definition !== undefined;
   }
 
   // A second click shows the value; a double click changes it where that is possible.
@@ -139,6 +182,7 @@ class Grid {
 
   #reveal({ table, key }) {
     if (this.#query?.table !== table) return;
+    if (this.#moment) this.#context.tell("moment", { position: null });
     if (this.#query.where !== null) {
       this.#bar.name(table);
       this.#filter(null);
@@ -155,7 +199,8 @@ class Grid {
     this.#view.changed();
     const { state, live } = this.#window;
     const known = state.kind === "ready" || (state.kind === "failed" && live.size > 0);
-    this.#bar.count(known ? live.total : null, this.#query?.where !== null);
+    const isOpen = this.#moment !== null && !this.#source.isWhole;
+    this.#bar.count(known ? live.total : null, { filtered: !this.#moment && this.#query?.where !== null, isOpen });
     this.#blank();
   }
 
@@ -188,6 +233,8 @@ class Grid {
     } else if (kind === "building" && progress !== undefined) {
       const what = sorting ? "The rows are being sorted" : "The rows are being counted";
       this.#bar.say(`${what}: ${Math.round(progress * 100)} %`, { mood: "quiet" });
+    } else if (this.#moment && this.#source.begin !== null) {
+      this.#bar.say("The rows before these are not shown.", { mood: "quiet", again: () => this.#rewind(), label: "From the first row" });
     } else this.#bar.say(null);
     this.#actions.update();
     this.#painted();
@@ -207,6 +254,7 @@ class Grid {
       return [["Table ", nameElement(this.#query.table), " is gone"], "It was dropped or renamed. Choose another one."];
     }
     if (kind !== "ready" || live.total > 0 || live.slots.gone.length > 0) return undefined;
+    if (this.#moment) return [["No rows"], "The table was empty at this moment."];
     if (this.#query.where !== null) return [["No row fulfils the condition"], "Change or clear the filter above."];
     return [["No rows yet"], "A row that any program adds appears here at once."];
   }

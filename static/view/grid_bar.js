@@ -12,10 +12,10 @@ export class GridBar {
   /** Where other parts put their buttons. */
   tools = element("div", "grid-tools");
   #count = element("span", "badge");
+  #past = element("span", "badge as-of");
   #folded = element("span", "folded");
   #where = element("input", "input mono");
   #said = element("div", "grid-said");
-  #note = element("p", "grid-note");
   #asked = "";
   #passing = null; // timer of a sentence that stays for a while
   #next = [null]; // what is to be said after it
@@ -32,10 +32,10 @@ export class GridBar {
     this.#where.maxLength = 5_000;
     this.#count.id = "row-count";
     this.#folded.id = "folded";
-    this.#folded.hidden = this.#note.hidden = this.#said.hidden = true;
+    this.#past.hidden = this.#folded.hidden = this.#said.hidden = true;
     this.#said.id = "grid-said";
     this.#said.setAttribute("role", "status");
-    const bar = element("div", "toolbar grid-bar", byId("grid-name"), this.#count, this.#folded);
+    const bar = element("div", "toolbar grid-bar", byId("grid-name"), this.#count, this.#past, this.#folded);
     bar.append(element("span", "space"), this.#where, this.tools);
     this.root = [bar, this.#said];
     this.#listen();
@@ -68,11 +68,23 @@ export class GridBar {
     this.#count.hidden = true;
   }
 
-  /** @param {number | null} total null where nobody knows @param {boolean} filtered */
-  count(total, filtered) {
+  /**
+   * @param {number | null} total null where nobody knows
+   * @param {{filtered: boolean, isOpen: boolean}} how whether only some rows are counted, and
+   *   whether there are more
+   */
+  count(total, { filtered, isOpen }) {
     this.#count.hidden = total === null;
-    const text = total === null ? "" : counted(total, filtered ? "match" : "row").replace(/matchs$/, "matches");
+    let text = total === null ? "" : counted(total, filtered ? "match" : "row").replace(/matchs$/, "matches");
+    if (isOpen) text = `more than ${text}`;
     if (this.#count.textContent !== text) this.#count.textContent = text;
+  }
+
+  /** Shows another moment. @param {string | null} words for it, null for now */
+  past(words) {
+    this.#past.hidden = words === null;
+    this.#past.textContent = words ?? "";
+    this.#where.disabled = words !== null;
   }
 
   /** @param {number} changes that were not shown one by one, 0 for none worth a word */
@@ -90,11 +102,11 @@ export class GridBar {
   /**
    * Says how it goes, in a line under the bar.
    * @param {string | null} sentence null: all is well
-   * @param {{mood?: string, again?: () => void, passing?: boolean}} [how] what a button to try again
-   *   does; whether the sentence stays for a while only, whatever comes meanwhile
+   * @param {{mood?: string, again?: () => void, label?: string, passing?: boolean}} [how] what a
+   *   button does, and its label; whether the sentence stays for a while only, whatever comes meanwhile
    */
-  say(sentence, { mood = "problem", again, passing = false } = {}) {
-    if (this.#passing !== null && !passing) return (this.#next = [sentence, { mood, again }]);
+  say(sentence, { mood = "problem", again, label = "Try again", passing = false } = {}) {
+    if (this.#passing !== null && !passing) return (this.#next = [sentence, { mood, again, label }]);
     clearTimeout(this.#passing);
     this.#next = [null];
     this.#passing = passing ? setTimeout(() => this.#passed(), PASSING) : null;
@@ -103,7 +115,7 @@ export class GridBar {
     this.#said.className = `grid-said ${mood}`;
     const nodes = [element("span", "", element("bdi", "", sentence))];
     if (again) {
-      const button = element("button", "button small", "Try again");
+      const button = element("button", "button small", label);
       button.type = "button";
       button.addEventListener("click", again);
       nodes.push(button);

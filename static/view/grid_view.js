@@ -18,7 +18,7 @@ const LIT = 4_000; // ms for which a row is pointed out
  * @property {(event: KeyboardEvent, place: {index: number, column: number}) => boolean} key a key
  *   that moves nothing; true if it was used.
  * @property {(place: {index: number, column: number}, event: MouseEvent) => void} menu
- * @property {() => void} marked another cell is marked, or none.
+ * @property {() => void} marked another cell is marked, or none, or rows have gone for good.
  */
 
 export class GridView {
@@ -82,7 +82,7 @@ export class GridView {
     this.root.scrollTop = 0;
     this.root.scrollLeft = 0;
     this.#scroll.settled(0);
-    this.active = null;
+    if (this.active?.index >= 0) this.active = null; // the head stays where it is
     this.changed();
   }
 
@@ -140,6 +140,7 @@ export class GridView {
     this.#lit = { id, until: performance.now() + LIT };
     setTimeout(() => this.changed(), LIT + 50);
     this.active = { index, column: this.active?.column ?? 0 };
+    this.root.focus({ preventScroll: true });
     this.#actions.marked();
     this.changed();
   }
@@ -215,6 +216,7 @@ export class GridView {
     this.#expiry = setTimeout(() => {
       this.#expiry = null;
       this.hold(() => live.expire(performance.now()));
+      this.#actions.marked();
       this.changed();
     }, Math.max(20, first + LEAVING - now));
   }

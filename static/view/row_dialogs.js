@@ -33,7 +33,7 @@ export async function addRow(context, table) {
   send.setAttribute("form", form.id);
   send.type = "submit";
   body.append(form);
-  fields[0]?.[1].field.focus();
+  (fields.find(([, { isNeeded }]) => isNeeded) ?? fields[0])?.[1].field.focus();
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const row = collect(fields);
@@ -49,11 +49,14 @@ export async function addRow(context, table) {
 
 function fieldOf({ name, type, required, default: standard, key }, { columns, without_rowid: withoutRowid }) {
   const isRowid = key > 0 && /^integer$/i.test(type) && !withoutRowid && columns.filter((column) => column.key).length === 1;
-  const optional = isRowid || standard !== null || !required;
+  const hasDefault = standard !== null && standard !== undefined;
+  const optional = isRowid || hasDefault;
   const words = [type, required && !isRowid ? "required" : "", isRowid ? "numbered by itself" : ""];
-  if (standard !== null && standard !== undefined) words.push(`default ${standard}`);
-  const field = new ValueField(name, undefined, { offerDefault: optional, type: typeFor(type) });
-  return { field, note: words.filter(Boolean).join(", ") };
+  if (hasDefault) words.push(`default ${standard}`);
+  const value = optional || required ? undefined : null;
+  const field = new ValueField(name, value, { offerDefault: optional, type: typeFor(type) });
+  const isNeeded = required && !optional;
+  return { field, isNeeded, note: words.filter(Boolean).join(", ") };
 }
 
 function collect(fields) {
