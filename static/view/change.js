@@ -36,7 +36,8 @@ export function keyElement(key, columns) {
   return made;
 }
 
-function fieldsElement({ op, table, key, changed, before, after }, catalog) {
+/** What a change did, column by column. @param {object} change @param {import("../model/catalog.js").Catalog} catalog @returns {HTMLElement} */
+export function fieldsElement({ op, table, key, changed, before, after }, catalog) {
   const row = after ?? before;
   // The key stands in the line above, so an insert or a delete need not say it again.
   const columns =
@@ -47,7 +48,7 @@ function fieldsElement({ op, table, key, changed, before, after }, catalog) {
     op === "update"
       ? (column) => updateNodes(before[column], after[column])
       : (column) => valueNodes(row[column]);
-  const list = element("dl", op === "update" ? "fields lines" : "fields flow");
+  const list = element("dl", op === "update" ? "lines" : "flow");
   const show = (names) =>
     list.append(
       ...names.map((name) =>

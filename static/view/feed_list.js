@@ -3,6 +3,7 @@
 import { byId, element } from "./element.js";
 import { announce } from "./announce.js";
 import { changeElement } from "./change.js";
+import { size } from "../model/feed.js";
 import { counted } from "../model/values.js";
 
 const CALM = 20; // rows in one paint up to which a newcomer is highlighted
@@ -15,14 +16,33 @@ export class FeedView {
   #catalog;
   #list = byId("feed");
   #painted = new Map(); // entry -> {root, rows, more, count, shown}
+  #shown = new WeakMap(); // list item -> its entry or {entry, change}
   #due = false; // a paint is on its way, or has just been
   #wanted = false; // something changed since the last paint
+  #frozen = false;
   #announced = 0; // changes the screen reader has been told of
   #announcement = null;
+  #onPaint;
 
-  constructor(feed, catalog) {
+  /**
+   * @param {import("../model/feed.js").Feed} feed
+   * @param {import("../model/catalog.js").Catalog} catalog
+   * @param {() => void} onPaint called with each paint, for what stands beside the list.
+   */
+  constructor(feed, catalog, onPaint) {
     this.#feed = feed;
     this.#catalog = catalog;
+    this.#onPaint = onPaint;
+  }
+
+  /** Shows another feed from its beginning. @param {import("../model/feed.js").Feed} feed */
+  show(feed) {
+    this.#feed = feed;
+    this.#painted.clear();
+    this.#list.replaceChildren();
+    this.#announced = feed.total;
+    this.#draw();
+    this.#onPaint();
   }
 
   /** Asks for a paint in the next frame. Hidden tabs have no frames and paint when shown again. */
@@ -33,18 +53,54 @@ export class FeedView {
     requestAnimationFrame(() => this.#paint());
   }
 
+  /** While frozen the list stays as it is; what comes is seen afterwards. */
+  set frozen(frozen) {
+    this.#frozen = frozen;
+    this.changed();
+  }
+
+  /** What a piece of the list shows. @param {Element} node @returns {object | undefined} */
+  shownBy(node) {
+    return this.#shown.get(node.closest(".change")) ?? this.#shown.get(node.closest(".changeset"));
+  }
+
+  /**
+   * Brings a changeset into view and marks it.
+   * @param {import("../model/feed.js").Entry} entry
+   * @param {(change: object) => boolean} [wanted] the change that is meant
+   * @returns {boolean} false where it is not in the list.
+   */
+  find(entry, wanted) {
+    if (!this.#painted.has(entry)) this.#draw();
+    const drawn = this.#painted.get(entry);
+    if (!drawn) return false;
+    const at = wanted ? entry.rows.findIndex(wanted) : -1;
+    const target = drawn.rows.children[at] ?? drawn.root;
+    for (const found of this.#list.querySelectorAll(".found")) found.classList.remove("found");
+    target.classList.add("found");
+    target.tabIndex = -1;
+    target.scrollIntoView({ block: "center" });
+    target.focus({ preventScroll: true });
+    return true;
+  }
+
   #paint() {
     this.#wanted = false;
-    this.#sweep();
-    const built = this.#build();
-    this.#figures();
-    this.#announceSoon();
+    const built = this.#frozen ? 0 : this.#draw();
+    this.#onPaint();
     const again = () => {
       this.#due = false;
       if (this.#wanted) this.changed();
     };
-    if (built > CALM) setTimeout(again, PAUSE);
+    if (built > CALM || this.#frozen) setTimeout(again, PAUSE);
     else again();
+  }
+
+  #draw() {
+    this.#sweep();
+    const built = this.#build();
+    this.#announceSoon();
+    return built;
   }
 
   #isStale(entry) {
@@ -61,21 +117,23 @@ export class FeedView {
   }
 
   #build() {
-    const stale = this.#feed.entries.filter((entry) => this.#isStale(entry));
     const fresh = [];
+    const early = [];
     let built = 0;
-    for (const entry of stale) {
+    for (const entry of this.#feed.entries.filter((entry) => this.#isStale(entry))) {
       let drawn = this.#painted.get(entry);
       if (!drawn) {
         drawn = entry.kind === "notice" ? drawNotice(entry) : drawChangeset(entry);
         this.#painted.set(entry, drawn);
-        fresh.unshift(drawn.root);
+        this.#shown.set(drawn.root, { entry });
+        (entry.early ? early : fresh).unshift(drawn.root);
       }
       built += this.#fill(entry, drawn);
     }
-    const calm = built <= CALM && this.#list.childElementCount > 0;
+    const calm = built <= CALM && this.#list.childElementCount > 0 && early.length === 0;
     if (calm) for (const root of fresh) root.classList.add("fresh");
     this.#list.prepend(...fresh);
+    this.#list.append(...early);
     return built;
   }
 
@@ -83,22 +141,17 @@ export class FeedView {
     drawn.count = size(entry);
     if (entry.kind === "notice") return 0;
     const added = entry.rows.slice(drawn.shown);
-    drawn.rows.append(...added.map((change) => changeElement(change, this.#catalog)));
+    for (const change of added) {
+      const item = changeElement(change, this.#catalog);
+      item.querySelector(".what").append(acts(change));
+      this.#shown.set(item, { entry, change });
+      drawn.rows.append(item);
+    }
     drawn.shown = entry.rows.length;
     drawn.tally.textContent = drawn.count > 1 ? tallied(entry.tally) : "";
     drawn.more.hidden = entry.hidden === 0;
     drawn.more.textContent = `${counted(entry.hidden, "more change")} not shown`;
     return added.length;
-  }
-
-  #figures() {
-    const { total, commits, uncounted, older, entries } = this.#feed;
-    byId("waiting").hidden = entries.length > 0;
-    byId("changes").textContent = counted(total, "change");
-    byId("commits").textContent = (uncounted ? "at least " : "") + counted(commits, "commit");
-    byId("figures").hidden = total === 0;
-    byId("older").hidden = older === 0;
-    byId("older").textContent = `${counted(older, "older change")} no longer shown`;
   }
 
   #announceSoon() {
@@ -112,10 +165,6 @@ export class FeedView {
   }
 }
 
-function size(entry) {
-  return entry.kind === "notice" ? 1 : entry.rows.length + entry.hidden;
-}
-
 function drawNotice(entry) {
   const root = element("li", "notice", timeElement(entry.time), element("p", "", entry.text));
   return { root, count: 0 };
@@ -123,16 +172,41 @@ function drawNotice(entry) {
 
 function drawChangeset(entry) {
   const tally = element("span", "tally");
-  const head = element("div", "head", timeElement(entry.time));
-  // Where nobody counted, the sum above says "at least"; here it would be noise.
-  if (entry.commits > 1) {
-    head.append(" ", element("span", "merged", `${counted(entry.commits, "commit")} merged`));
-  }
-  head.append(" ", tally);
+  const head = element("div", "head", timeElement(entry.time), " ", commitsElement(entry.commits));
+  head.append(" ", tally, element("span", "space"), moreButton("Copy or look back: this changeset"));
   const rows = element("ul", "rows");
   const more = element("p", "remainder");
   const root = element("li", "changeset", head, element("div", "body", rows, more));
   return { root, rows, more, tally, shown: 0, count: 0 };
+}
+
+function commitsElement(commits) {
+  if (commits === null) return element("span", "commits", "some commits");
+  if (commits === 1) return element("span", "commits", "1 commit");
+  return element("span", "merged", `${counted(commits, "commit")} merged`);
+}
+
+/** The buttons of a change; who listens to the list knows what they are for. */
+function acts({ op }) {
+  const made = element("span", "acts");
+  const label = { insert: "Show row", update: "Show row", delete: "History" }[op];
+  if (label) {
+    const button = element("button", "act", label);
+    button.type = "button";
+    button.value = op === "delete" ? "versions" : "reveal";
+    made.append(button);
+  }
+  made.append(moreButton("More: this change"));
+  return made;
+}
+
+function moreButton(label) {
+  const button = element("button", "act dots", "⋯");
+  button.type = "button";
+  button.value = "menu";
+  button.setAttribute("aria-label", label);
+  button.setAttribute("aria-haspopup", "menu");
+  return button;
 }
 
 function tallied(tally) {
@@ -141,7 +215,8 @@ function tallied(tally) {
     .join(", ");
 }
 
-function timeElement(time) {
+/** @param {string} time ISO 8601 @returns {HTMLTimeElement} */
+export function timeElement(time) {
   const moment = new Date(time);
   const clock = moment.toLocaleTimeString("en-GB");
   const fraction = String(moment.getMilliseconds()).padStart(3, "0");

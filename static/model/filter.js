@@ -1,0 +1,52 @@
+/** Which changes of the feed are wanted. Pure. */
+
+/**
+ * @typedef {object} Filter
+ * @property {string | null} table only changes of this table, null for all.
+ * @property {Set<string>} ops of `insert`, `update`, `delete` and `schema` those wanted.
+ * @property {string} text what must occur in table, key or values, whatever its case; "" for all.
+ * @property {string} where a SQL expression the service looks at; "" for none.
+ */
+
+export const OPS = ["insert", "update", "delete", "schema"];
+
+/** @returns {Filter} one that lets everything through */
+export function noFilter() {
+  return { table: null, ops: new Set(OPS), text: "", where: "" };
+}
+
+/** @param {Filter} filter @returns {boolean} whether it leaves anything out */
+export function isOpen({ table, ops, text, where }) {
+  return table === null && ops.size === OPS.length && text === "" && where === "";
+}
+
+/**
+ * @param {Filter} filter
+ * @returns {(change: object) => boolean} tells whether a change is wanted; `where` is not asked.
+ */
+export function accepting({ table, ops, text }) {
+  const sought = text.toLowerCase();
+  return (change) =>
+    ops.has(change.op) &&
+    (table === null || change.table === table || change.renamed_from === table) &&
+    (sought === "" || pieces(change).some((piece) => piece.toLowerCase().includes(sought)));
+}
+
+function pieces(change) {
+  const { op, table, name, sql, key, before, after } = change;
+  if (op === "schema") return [table, name ?? "", sql.before ?? "", sql.after ?? ""];
+  return [table, ...[key, before, after].flatMap((row) => Object.values(row ?? {}).map(words))];
+}
+
+/** A value as one would type it into a search box; bytes as hexadecimal digits. */
+function words(value) {
+  if (typeof value === "string") return value;
+  if (value === null) return "NULL";
+  if (typeof value === "number") return String(value);
+  const bytes = value.$blob ?? value.$text;
+  return bytes === undefined ? value.$int ?? value.$real ?? "" : hex(bytes);
+}
+
+function hex(base64) {
+  return Array.from(atob(base64), (c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+}
