@@ -9,6 +9,8 @@ import { definitionSteps } from "./definitions.js";
 import { literal, quoted } from "./literals.js";
 import { shapeOf } from "./shape.js";
 
+const REMOVED = "watcher_removed"; // a temporary table of what has been removed to be added again
+
 /**
  * Where the rest comes from.
  * @typedef {object} Source
@@ -103,27 +105,32 @@ function warnings(shapes) {
 }
 
 /**
- * Removals come first and additions last, so that unique values are free when they are taken. Two
- * rows that swap theirs have no order of their own: they are removed and added.
+ * Removals come first and additions last, so that unique values are free when they are taken. A row
+ * that takes the value of another one, which may take its own, is removed and added.
  */
 function rowStatements(moves, shapes, large, careful) {
-  const crossing = new Set();
+  const takers = new Map(); // each with a number
   for (const [name, shape] of shapes) {
     const updates = moves.filter(({ table, from, to }) => table === name && from && to);
-    if (shape.unique && cross(updates)) for (const move of updates) crossing.add(move);
+    if (shape.unique) for (const move of takersOf(updates)) takers.set(move, takers.size);
   }
-  const whole = (move) => crossing.has(move);
-  const write = (made, wanted) =>
-    moves.filter(wanted).map((move) => made(move, shapes.get(move.table), large, careful));
+  const taken = [...takers.keys()];
+  const write = (made, chosen) =>
+    chosen.map((move) => made(move, shapes.get(move.table), large, careful, takers.get(move)));
   return [
-    ...write(removal, (move) => move.from && (!move.to || whole(move))),
-    ...write(change, (move) => move.from && move.to && !whole(move)),
-    ...write(addition, (move) => move.to && (!move.from || whole(move))),
+    ...(careful && taken.length > 0 ? [`CREATE TEMP TABLE ${REMOVED}(n INTEGER PRIMARY KEY)`] : []),
+    ...(careful ? write(note, taken) : []),
+    ...write(removal, moves.filter(({ from, to }) => from && !to)),
+    ...write(removal, taken),
+    ...write(change, moves.filter((move) => move.from && move.to && !takers.has(move))),
+    ...write(addition, moves.filter(({ from }) => !from)),
+    ...write(careful ? additionOfNoted : addition, taken),
+    ...(careful && taken.length > 0 ? [`DROP TABLE temp.${REMOVED}`] : []),
   ].filter((statement) => statement !== null);
 }
 
-/** Whether a row takes a value that another one has until its own turn comes. */
-function cross(moves) {
+/** The rows that take a value another one has until its own turn comes. */
+function takersOf(moves) {
   const held = new Map(); // column and value -> a row that has it before
   const spot = (column, value) => `${column}\0${JSON.stringify(value).toLowerCase()}`;
   for (const move of moves) {
@@ -133,12 +140,24 @@ function cross(moves) {
       held.set(place, held.has(place) ? null : move);
     }
   }
-  return moves.some((move) =>
+  return moves.filter((move) =>
     move.changed.some((column) => {
       const holder = held.get(spot(column, move.to[column]));
       return holder === null || (holder !== undefined && holder !== move);
     }),
   );
+}
+
+/** Only what was there to be removed is added again: it may have been changed or deleted since. */
+function note({ table, key, from }, shape, large, careful, number) {
+  const where = condition(shape, key, from, shape.settable(Object.keys(from)));
+  return `INSERT INTO temp.${REMOVED} SELECT ${number} FROM ${quoted(table)} WHERE ${where}`;
+}
+
+function additionOfNoted(move, shape, large, careful, number) {
+  const { into, values } = additionParts(move, shape, large);
+  const noted = `EXISTS (SELECT 1 FROM temp.${REMOVED} WHERE n = ${number})`;
+  return `INSERT INTO ${into} SELECT ${values} WHERE ${noted}`;
 }
 
 function removal({ table, key, from }, shape, _, careful) {
@@ -154,7 +173,12 @@ function change({ table, key, changed, from, to }, shape, large, careful) {
   return `UPDATE ${quoted(table)} SET ${set.join(", ")} WHERE ${where}`;
 }
 
-function addition({ table, key, to }, shape, large) {
+function addition(move, shape, large) {
+  const { into, values } = additionParts(move, shape, large);
+  return `INSERT INTO ${into} VALUES(${values})`;
+}
+
+function additionParts({ table, key, to }, shape, large) {
   const columns = shape.settable(Object.keys(to));
   const names = columns.map(quoted);
   const values = columns.map((column) => literal(to[column], large));
@@ -162,8 +186,7 @@ function addition({ table, key, to }, shape, large) {
     names.unshift(shape.rowid);
     values.unshift(literal(key.$rowid));
   }
-  if (names.length === 0) return `INSERT INTO ${quoted(table)} DEFAULT VALUES`;
-  return `INSERT INTO ${quoted(table)}(${names.join(", ")}) VALUES(${values.join(", ")})`;
+  return { into: `${quoted(table)}(${names.join(", ")})`, values: values.join(", ") };
 }
 
 function condition(shape, key, row, seen) {

@@ -29,6 +29,7 @@ class Charts {
   #drawn = -Infinity; // when it was drawn last, by the monotonic clock
   #told = -Infinity; // when the hidden table was written last
   #due = false;
+  #stale = false; // something came since it was drawn
   #parts = build();
 
   constructor(context) {
@@ -50,6 +51,7 @@ class Charts {
   #take({ time, changes }) {
     if (time === null || changes.length === 0) return;
     this.#rates.add(Math.floor(Date.parse(time) / 1_000), changes);
+    this.#stale = true;
     if (performance.now() - this.#drawn >= EVERY) this.#soon();
   }
 
@@ -66,7 +68,7 @@ class Charts {
   /** Time goes on even where nothing happens, until all has moved out of sight. */
   #tick() {
     const empty = this.#bars.every(({ total }) => total === 0);
-    if (!empty || this.#chosen !== null) this.#soon();
+    if (this.#stale || !empty) this.#soon();
   }
 
   #soon() {
@@ -81,6 +83,7 @@ class Charts {
   #draw() {
     const { canvas, empty, summary } = this.#parts;
     this.#drawn = performance.now();
+    this.#stale = false;
     const seconds = this.#minutes * 60;
     const step = seconds / BARS;
     const now = Math.floor(this.#context.clock.server(Date.now()) / 1_000);

@@ -67,7 +67,7 @@ class Grid {
     this.#empty.hidden = true;
     const [bar, ...lines] = this.#bar.root;
     const momentBar = new MomentBar(context);
-    byId("rows").replaceChildren(bar, momentBar.root, ...lines, this.#view.root, this.#empty);
+    byId("rows").replaceChildren(bar, momentBar.root, this.#view.root, ...lines, this.#empty);
     this.#listen();
     setInterval(() => this.#countFolded(), 1_000);
     this.#choose(context.chosen);

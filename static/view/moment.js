@@ -176,11 +176,13 @@ export class MomentBar {
 
   #draw() {
     const { last, changesets } = this.#moments;
-    this.root.hidden = this.#table === null || (changesets === 0 && this.#moment === null);
+    this.root.hidden = this.#table === null;
     this.root.classList.toggle("past", this.#moment !== null);
     this.#slider.max = String(last);
     this.#slider.value = String(this.#moments.indexOf(this.#moment));
-    this.#back.disabled = this.#moment !== null && this.#moment.position === this.#moments.places[0]?.position;
+    const isFirst = this.#moment !== null && this.#moment.position === this.#moments.places[0]?.position;
+    this.#back.disabled = changesets === 0 || isFirst;
+    this.#slider.disabled = changesets === 0 && this.#moment === null;
     this.#forth.disabled = this.#now.disabled = this.#moment === null;
     this.#drawWords(this.#moment, this.#moment === null);
     this.#drawNewer();
@@ -188,7 +190,7 @@ export class MomentBar {
 
   #drawWords(moment, isNow) {
     const { changesets, began } = this.#moments;
-    let words = `Now · ${counted(changesets, "changeset")} back${began ? ` to ${dated(began, new Date())}` : ""}`;
+    let words = changesets === 0 ? "Now · no changes to go back to yet" : `Now · ${counted(changesets, "changeset")} back${began ? ` to ${dated(began, new Date())}` : ""}`;
     if (!isNow && moment) {
       words = moment.time === null ? "Before the first change kept" : `As of ${dated(moment.time, new Date())}`;
     }

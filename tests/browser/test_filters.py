@@ -174,7 +174,7 @@ def test_a_large_changeset_that_came_before_is_there_in_part(watch: Watch) -> No
 
 
 def test_from_a_change_to_its_row_and_back(watch: Watch) -> None:
-    """ "Show row" looks at the table; a position brings the changeset into view, or says it is gone."""
+    """A change leads to its row; the history of the row leads back, whatever the filter is."""
     watched = watch(setup=TWO_TABLES)
     page = watched.page
     watched.edit("INSERT INTO notes VALUES(7, 'seven');")

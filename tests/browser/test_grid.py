@@ -30,7 +30,7 @@ DROP TABLE items;
 IMAGE = "<img src=x onerror=alert(1)>"
 
 # What is shown, row by row in their order: number, and the texts of the cells.
-SHOWN = """() => [...document.querySelectorAll("#grid .grid-body .grid-row[aria-rowindex]")].map(row => [
+SHOWN = """() => [...document.querySelectorAll("#grid .grid-body [aria-rowindex]")].map(row => [
   Number(row.getAttribute("aria-rowindex")) - 2,
   ...[...row.querySelectorAll("[role=gridcell]")].map(cell => cell.textContent),
 ])"""
@@ -38,7 +38,7 @@ SHOWN = """() => [...document.querySelectorAll("#grid .grid-body .grid-row[aria-
 PLACES = """() => {
   const grid = document.getElementById("grid").getBoundingClientRect();
   const head = document.querySelector("#grid .grid-head").getBoundingClientRect();
-  return Object.fromEntries([...document.querySelectorAll("#grid .grid-body .grid-row[aria-rowindex]")]
+  return Object.fromEntries([...document.querySelectorAll("#grid .grid-body [aria-rowindex]")]
     .map(row => [row.firstChild.textContent, row.getBoundingClientRect().top])
     .filter(([, top]) => top >= head.bottom && top < grid.bottom));
 }"""
@@ -163,7 +163,8 @@ def test_hostile_names_and_values_are_text(watch: Watch) -> None:
     table, column = '<script>alert("t")</script>', 'a"><b onclick=alert(2)>c'
     quoted = [name.replace('"', '""') for name in (table, column)]
     watched = watch(
-        setup=f'DROP TABLE items; CREATE TABLE "{quoted[0]}"("__proto__" PRIMARY KEY, "{quoted[1]}");'
+        setup="DROP TABLE items;"
+        f'CREATE TABLE "{quoted[0]}"("__proto__" PRIMARY KEY, "{quoted[1]}");'
         f"""INSERT INTO "{quoted[0]}" VALUES('{IMAGE}', '{IMAGE}');"""
     )
     page = watched.page
@@ -206,6 +207,7 @@ def test_a_condition_chooses_rows(watch: Watch) -> None:
     watched = watch(setup="INSERT INTO items VALUES(2, 'Lamp', 'off'), (3, 'Door', 'off');")
     page = watched.page
     expect_count(page, "3 rows")
+    watched.refusals.add(422)
     where = page.locator("#where")
     where.fill("value = 'off'")
     expect_count(page, "2 matches")
@@ -222,7 +224,6 @@ def test_a_condition_chooses_rows(watch: Watch) -> None:
     where.press("Enter")
     expect_count(page, "3 rows")
     expect(page.locator("#grid-said")).to_be_hidden()
-    watched.complaints.clear()  # Chromium notes each answer that refuses something
 
 
 def test_it_stays_where_it_is(watch: Watch) -> None:
@@ -258,14 +259,14 @@ def test_it_equals_the_file_after_random_edits(watch: Watch) -> None:
         edits = "".join(_edit(chance) for _ in range(100))
         watched.edit(f"PRAGMA synchronous=off;{edits}")
         page.locator("#grid").evaluate(f"grid => grid.scrollTop = {at * 700}")
-    page.locator("#grid").evaluate("grid => grid.scrollTop = 1500 * 28")
     found = content(watched, "SELECT id, name, n FROM many ORDER BY id")
     expect_count(page, f"{len(found):,} rows")
+    page.locator("#grid").evaluate("grid => grid.scrollTop = 1500 * 28")
     page.wait_for_function(
         f"""wanted => {{
           const shown = ({SHOWN})();
-          return shown.length > 15 && shown.some(([number]) => number === 1505)
-            && shown.every(([number, ...texts]) => texts.join() === wanted[number].join());
+          return shown.length > 15 && shown[0][0] > 1300 && shown.every(
+            ([number, ...texts]) => texts.join() === wanted[number]?.join());
         }}""",
         arg=found,
     )
@@ -424,7 +425,6 @@ def test_a_break_is_made_up_for(watch: Watch) -> None:
     expect(cell(page, "30", 2)).to_have_text("meanwhile")
     expect(row(page, "20")).to_have_count(0)
     expect(page.locator("#grid-said")).to_be_hidden()
-    watched.complaints.clear()  # Chromium notes each request that nobody answers
 
 
 def test_a_storm_is_folded(watch: Watch) -> None:

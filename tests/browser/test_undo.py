@@ -250,7 +250,7 @@ SCHEMA_STEPS = (
 
 
 def test_schema_changes_are_undone(watch: Watch) -> None:
-    """What was created is dropped, what was renamed gets its name back, with the rows in between."""
+    """What was created is dropped, what was renamed gets its name back, and rows are as before."""
     watched = watch()
     allow_clipboard(watched)
     database = watched.served.database
@@ -294,23 +294,25 @@ def test_what_came_later_stays(watch: Watch) -> None:
     """To undo a change leaves rows alone that were changed again; swapped values come back."""
     watched = watch(
         setup="CREATE TABLE seats(id INTEGER PRIMARY KEY, who TEXT UNIQUE, n);"
-        "INSERT INTO seats VALUES(1, 'a', 0), (2, 'b', 0), (3, 'c', 0);"
+        "INSERT INTO seats VALUES(1, 'a', 0), (2, 'b', 0), (3, 'c', 0), (5, 'e', 0), (6, 'f', 0);"
     )
     allow_clipboard(watched)
     watched.edit(
         "BEGIN; UPDATE seats SET who = 'x' WHERE id = 1; UPDATE seats SET who = 'a' WHERE id = 2;"
         "UPDATE seats SET who = 'b' WHERE id = 1; UPDATE seats SET n = 1 WHERE id = 3;"
-        "INSERT INTO seats VALUES(4, 'd', 0); COMMIT;"
+        "UPDATE seats SET who = 'y' WHERE id = 5; UPDATE seats SET who = 'e' WHERE id = 6;"
+        "UPDATE seats SET who = 'f' WHERE id = 5; INSERT INTO seats VALUES(4, 'd', 0); COMMIT;"
     )
-    watched.expect_changes("4 changes")
+    watched.expect_changes("6 changes")
     undo = undo_of(watched)
     watched.edit("UPDATE seats SET n = 2 WHERE id = 3; UPDATE seats SET n = 9 WHERE id = 4;")
+    watched.edit("DELETE FROM seats WHERE id = 5;")
 
     run_shell(watched.shell, watched.served.database, undo)
 
     with closing(sqlite3.connect(watched.served.database)) as connection:
         rows = connection.execute("SELECT * FROM seats ORDER BY id").fetchall()
-    assert rows == [(1, "a", 0), (2, "b", 0), (3, "c", 2), (4, "d", 9)]
+    assert rows == [(1, "a", 0), (2, "b", 0), (3, "c", 2), (4, "d", 9), (6, "f", 0)]
 
 
 def test_large_changesets_and_single_changes_are_undone(watch: Watch) -> None:

@@ -14,8 +14,9 @@ from tests.served import Served
 
 # Chromium says this by itself while no server listens; a page cannot keep it from doing so.
 _REFUSED = re.compile(
-    r"WebSocket connection to '[^']*' failed|net::ERR_CONNECTION_(?:REFUSED|RESET)"
+    r"WebSocket connection to '[^']*' failed|Failed to load resource: net::ERR_CONNECTION_"
 )
+_STATUS = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
 
 
 class Watch(Protocol):
@@ -42,6 +43,8 @@ class Watched:
         shell: path of the `sqlite3` command.
         complaints: console errors and warnings, uncaught errors and dialogs, in order.
         sockets: addresses of the WebSockets it opened, in order.
+        refusals: statuses of answers that the page is meant to get and to explain; Chromium notes
+            them by itself.
     """
 
     page: Page
@@ -49,6 +52,7 @@ class Watched:
     shell: Path
     complaints: list[str] = field(default_factory=list)
     sockets: list[str] = field(default_factory=list)
+    refusals: set[int] = field(default_factory=set)
 
     def open(self) -> None:
         """Opens the page and from then on notes what it says."""
@@ -98,6 +102,9 @@ class Watched:
         expect(self.page.locator("#changes")).to_have_text(count)
 
     def _console(self, message: ConsoleMessage) -> None:
+        status = _STATUS.search(message.text)
+        if status and int(status[1]) in self.refusals:
+            return
         if message.type in {"error", "warning"} and not _REFUSED.search(message.text):
             self.complaints.append(f"console: {message.text}")
 
