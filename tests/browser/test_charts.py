@@ -29,7 +29,10 @@ RATES = """async () => {
 # The colours of the drawing, as "r,g,b" with how many pixels have them.
 COLOURS = """() => {
     const canvas = document.querySelector(".bars");
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const copy = new OffscreenCanvas(canvas.width, canvas.height);
+    const read = copy.getContext("2d", { willReadFrequently: true });
+    read.drawImage(canvas, 0, 0);
+    const { data } = read.getImageData(0, 0, canvas.width, canvas.height);
     const found = {};
     for (let at = 0; at < data.length; at += 4) {
         if (data[at + 3] < 255) continue;
