@@ -57,9 +57,7 @@ def test_a_cell_keeps_its_type_or_takes_another(watch: Watch) -> None:
     expect(editor(page).get_by_role("combobox")).to_have_value("real")
     fill(page, "7")
     expect(cell(page, "1", 3)).to_have_text("7.0")
-    assert stored(watched, "SELECT typeof(price), price FROM prices WHERE id = 1") == [
-        ("real", 7.0)
-    ]
+    assert stored(watched, "SELECT typeof(price), price FROM prices WHERE id = 1") == [("real", 7.0)]
     steps = [
         ("NULL", "", ("null", None)),
         ("Blob, as hex", "00 ff", ("blob", b"\x00\xff")),

@@ -110,9 +110,7 @@ def test_it_follows_the_shell(watch: Watch) -> None:
 
     watched.edit("DELETE FROM items WHERE id = 2;")
     expect(row(page, "2")).to_have_class(re.compile(r"\bleaving\b"))
-    expect(row(page, "2").locator(".cell").first).to_have_css(
-        "text-decoration-line", "line-through"
-    )
+    expect(row(page, "2").locator(".cell").first).to_have_css("text-decoration-line", "line-through")
     expect_count(page, "3 rows")
     expect(row(page, "2")).to_have_count(0)
     expect_rows(page, content(watched, "SELECT * FROM items ORDER BY id"))
@@ -175,9 +173,7 @@ def test_hostile_names_and_values_are_text(watch: Watch) -> None:
     expect(changed).to_have_text("<b>2</b>")
     changed.dblclick()
     expect(page.locator("dialog pre")).to_have_text("<b>2</b>")
-    expect(page.locator("main img, main script, main b, dialog b, #rows [onclick]")).to_have_count(
-        0
-    )
+    expect(page.locator("main img, main script, main b, dialog b, #rows [onclick]")).to_have_count(0)
 
 
 def test_it_sorts_by_any_column(watch: Watch) -> None:
@@ -351,9 +347,7 @@ def test_values_are_shown_whole(watch: Watch) -> None:
     page = watched.page
     dialog = page.get_by_role("dialog")
     cell(page, "2", 3).dblclick()
-    expect(dialog.locator("pre")).to_have_text(
-        '{\n  "a": [\n    1,\n    12345678901234567890\n  ]\n}'
-    )
+    expect(dialog.locator("pre")).to_have_text('{\n  "a": [\n    1,\n    12345678901234567890\n  ]\n}')
     dialog.get_by_role("button", name="As it is").click()
     expect(dialog.locator("pre")).to_have_text('{"a":[1,12345678901234567890]}')
     page.keyboard.press("Escape")
@@ -415,9 +409,7 @@ def test_a_break_is_made_up_for(watch: Watch) -> None:
     watched.served.kill()
     expect(page.locator("#grid-said")).to_contain_text("Offline")
     expect(row(page, "10")).to_be_visible()
-    watched.edit(
-        "DELETE FROM many WHERE id = 20; UPDATE many SET name = 'meanwhile' WHERE id = 30;"
-    )
+    watched.edit("DELETE FROM many WHERE id = 20; UPDATE many SET name = 'meanwhile' WHERE id = 30;")
     watched.served.restart()
     watched.expect_live()
     expect_count(page, "2,999 rows")
