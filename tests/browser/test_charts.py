@@ -77,6 +77,7 @@ def test_changes_are_drawn_counted_and_read_out(watch: Watch) -> None:
 
     chart = page.get_by_role("slider", name="Changes per second")
     chart.focus()
+    page.keyboard.press("End")
     for _ in range(60):
         if "3,000 inserts" in (chart.get_attribute("aria-valuetext") or ""):
             break
