@@ -231,6 +231,7 @@ function build() {
   const body = element("tbody", "");
   const caption = element("caption", "");
   const names = ["Time", ...OPS].map((name) => element("th", "", name));
+  for (const name of names) name.scope = "col";
   const table = element("table", "", caption, element("thead", "", element("tr", "", ...names)), body);
   const root = element("details", "charts", element("summary", "", element("span", "", "Activity"), summary));
   root.open = true;

@@ -29,7 +29,10 @@ RATES = """async () => {
 # The colours of the drawing, as "r,g,b" with how many pixels have them.
 COLOURS = """() => {
     const canvas = document.querySelector(".bars");
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const copy = new OffscreenCanvas(canvas.width, canvas.height);
+    const read = copy.getContext("2d", { willReadFrequently: true });
+    read.drawImage(canvas, 0, 0);
+    const { data } = read.getImageData(0, 0, canvas.width, canvas.height);
     const found = {};
     for (let at = 0; at < data.length; at += 4) {
         if (data[at + 3] < 255) continue;
@@ -74,6 +77,7 @@ def test_changes_are_drawn_counted_and_read_out(watch: Watch) -> None:
 
     chart = page.get_by_role("slider", name="Changes per second")
     chart.focus()
+    page.keyboard.press("End")
     for _ in range(60):
         if "3,000 inserts" in (chart.get_attribute("aria-valuetext") or ""):
             break

@@ -117,11 +117,10 @@ def _past(browser: Browser, url: str, path: Path) -> None:
     with _visit(browser, url) as page:
         _choose(page, "products")
         _busy(page, 20)
-        slider = page.get_by_role("slider", name="Moment of the history")
-        slider.focus()
-        for _ in range(8):
-            page.keyboard.press("PageDown")
-        expect(page.locator(".moment-words")).to_contain_text("as of")
+        for _ in range(12):
+            page.locator("#moment-back").click()
+        expect(page.locator(".as-of")).to_contain_text("as of")
+        expect(page.locator("#grid [data-flash]").first).to_be_attached()
         page.screenshot(path=path)
 
 
