@@ -48,6 +48,7 @@ export class ConnectionPanel {
   /** @param {import("../client.js").ConnectionState} state */
   connection(state) {
     this.#state = state;
+    if (state.state === "connecting") this.#status = null; // it is told anew
     this.draw();
   }
 
@@ -87,6 +88,8 @@ export class ConnectionPanel {
 
   #sentence() {
     const { state, reason } = this.#state;
+    const database = this.#status?.state ?? "ok";
+    if (state === "live" && database !== "ok") return `Connected. ${stateSentence(database)}`;
     return state === "closed" && reason ? `${SENTENCES.closed} ${reason}` : SENTENCES[state];
   }
 
