@@ -54,7 +54,9 @@ export class ConnectionPanel {
 
   /** @param {object} status message of the stream */
   status(status) {
+    const before = this.#status?.state ?? "ok";
     this.#status = status;
+    if (status.state !== before) this.note(stateSentence(status.state));
     this.draw();
   }
 
