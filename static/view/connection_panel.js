@@ -48,12 +48,15 @@ export class ConnectionPanel {
   /** @param {import("../client.js").ConnectionState} state */
   connection(state) {
     this.#state = state;
+    if (state.state === "connecting") this.#status = null; // it is told anew
     this.draw();
   }
 
   /** @param {object} status message of the stream */
   status(status) {
+    const before = this.#status?.state ?? "ok";
     this.#status = status;
+    if (status.state !== before) this.note(stateSentence(status.state));
     this.draw();
   }
 
@@ -87,6 +90,8 @@ export class ConnectionPanel {
 
   #sentence() {
     const { state, reason } = this.#state;
+    const database = this.#status?.state ?? "ok";
+    if (state === "live" && database !== "ok") return `Connected. ${stateSentence(database)}`;
     return state === "closed" && reason ? `${SENTENCES.closed} ${reason}` : SENTENCES[state];
   }
 
