@@ -7,6 +7,7 @@ import { element } from "./element.js";
 import { valueOf } from "./grid_columns.js";
 
 export const ROW = 28; // px; grid.css has the same
+const CALM = 80; // cells that flash within a second and are still animated
 const OVER = 6; // rows painted above and below the view
 
 /** The rows in view, as elements. */
@@ -184,9 +185,26 @@ function flash(cell, was, fresh, now) {
     cell.style.animationDelay = "";
     return;
   }
+  if (calm.isStorm(now)) {
+    if (cell.dataset.flash !== "still") cell.dataset.flash = "still";
+    return;
+  }
   cell.dataset.flash = cell.dataset.flash === "a" ? "b" : "a";
   cell.style.animationDelay = `${was.at - now}ms`;
 }
+
+/** Many animations at a time cost the browser every frame: in a storm cells are only tinted. */
+const calm = {
+  since: 0,
+  flashes: 0,
+  storm: 0, // until when it lasts, ms
+  isStorm(now) {
+    if (now - this.since > 1_000) Object.assign(this, { since: now, flashes: 0 });
+    this.flashes += 1;
+    if (this.flashes > CALM) this.storm = now + 1_000;
+    return now < this.storm;
+  },
+};
 
 function sentence({ value, time }) {
   const { text, note } = read(value);

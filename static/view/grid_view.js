@@ -34,6 +34,9 @@ export class GridView {
   #window = null;
   #actions;
   #due = false;
+  // Asking the page for these in between would have it lay out everything that was just painted.
+  #size = { width: 0, height: 0 };
+  #left = 0;
   #rest = null;
   #lit = { id: null, until: 0 };
   #sorted = { order: null, desc: false };
@@ -70,6 +73,7 @@ export class GridView {
     this.columns.set(table);
     this.#headView.draw();
     this.#head.hidden = table === undefined;
+    this.#resized();
     this.root.setAttribute("aria-colcount", String(this.columns.all.length));
     this.active = null;
     this.sorted(this.#sorted.order, this.#sorted.desc);
@@ -184,12 +188,12 @@ export class GridView {
     this.#fit(live);
     this.#body.style.height = `${this.#scroll.extent}px`;
     this.#body.style.width = `${this.columns.width}px`;
-    const { scrollLeft, clientWidth } = this.root;
-    const shown = this.columns.seen(scrollLeft, scrollLeft + clientWidth);
+    const shown = this.columns.seen(this.#left, this.#left + this.#size.width);
     const active = this.active?.index >= 0 ? this.active : null;
     const lit = now < this.#lit.until ? this.#lit.id : null;
     this.#rows.paint({ live, scroll: this.#scroll, columns: this.columns, shown, active, lit }, now);
-    this.root.setAttribute("aria-rowcount", String(live.total + 1));
+    const count = String(live.total + 1);
+    if (this.root.getAttribute("aria-rowcount") !== count) this.root.setAttribute("aria-rowcount", count);
     this.#fadeSoon();
     if (this.active) this.root.setAttribute("aria-activedescendant", "active-cell");
     else this.root.removeAttribute("aria-activedescendant");
@@ -228,16 +232,16 @@ export class GridView {
       const held = live.get(this.seen()[0] + index);
       if (held) rows.push(held);
     }
-    this.columns.fit(rows, this.root.clientWidth);
+    this.columns.fit(rows, this.#size.width);
     this.#headView.place();
   }
 
   #measure() {
-    const view = Math.max(0, this.root.clientHeight - this.#head.offsetHeight);
-    this.#scroll.resize(this.#window?.live.slots.count ?? 0, view);
+    this.#scroll.resize(this.#window?.live.slots.count ?? 0, this.#size.height);
   }
 
   #scrolled() {
+    this.#left = this.root.scrollLeft;
     const wrong = this.#scroll.moved(this.root.scrollTop);
     if (wrong) this.#settle();
     else this.#settleSoon();
@@ -248,7 +252,7 @@ export class GridView {
     clearTimeout(this.#rest);
     this.#rest = setTimeout(() => {
       this.#settle();
-      if (this.columns.measured && this.columns.grow(this.#heldInView(), this.root.clientWidth)) {
+      if (this.columns.measured && this.columns.grow(this.#heldInView(), this.#size.width)) {
         this.#headView.place();
       }
       this.changed();
@@ -266,13 +270,15 @@ export class GridView {
   }
 
   #resized() {
-    this.columns.place(this.root.clientWidth);
+    const { clientWidth: width, clientHeight } = this.root;
+    this.#size = { width, height: Math.max(0, clientHeight - this.#head.offsetHeight) };
+    this.columns.place(width);
     this.#headView.place();
     this.changed();
   }
 
   #resize(column, width) {
-    const view = this.root.clientWidth;
+    const view = this.#size.width;
     if (width === null) this.columns.release(column, this.#heldInView(), view);
     else this.columns.resize(column, width, view);
     this.#headView.place();

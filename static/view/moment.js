@@ -93,7 +93,12 @@ export class MomentBar {
       this.#timer = null;
       // The marks stay in their places while somebody moves between them.
       if (this.#moment === null && this.#drag === null) this.#look();
-    }, Math.max(100, this.#asked + REFRESH - performance.now()));
+    }, Math.max(200, this.#asked + this.#pause - performance.now()));
+  }
+
+  // The first change is worth going back before at once.
+  get #pause() {
+    return this.#moments.changesets === 0 ? 0 : REFRESH;
   }
 
   async #look() {

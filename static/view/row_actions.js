@@ -21,7 +21,7 @@ import { read } from "../model/values.js";
 export class RowActions {
   #context;
   #grid;
-  #add = button("Add row", "button");
+  #add = button("", "button");
   #more = button("⋯", "icon-button");
 
   /** @param {import("../context.js").Context} context @param {Grid} grid @param {HTMLElement} tools */
@@ -31,6 +31,9 @@ export class RowActions {
     this.#more.setAttribute("aria-label", "With the marked row");
     this.#more.setAttribute("aria-haspopup", "menu");
     this.#more.title = "With the marked row";
+    // On a narrow page the sign alone is there.
+    this.#add.append(element("span", "sign", "+"), element("span", "words", "Add row"));
+    this.#add.setAttribute("aria-label", "Add row");
     this.#add.id = "add-row";
     this.#more.id = "row-actions";
     this.#add.addEventListener("click", () => addRow(context, grid.table()));

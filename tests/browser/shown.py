@@ -10,7 +10,7 @@ from typing import Any
 from playwright.sync_api import Page
 
 # Type and text of every cell, from the first row to the last. The next stretch is looked at when
-# all rows in view are there. What goes on changing may never be complete: after a while it gives up.
+# all rows in view are there. What goes on changing may never be complete; it gives up then.
 _READ = """
 async () => {
   const grid = document.getElementById("grid");
