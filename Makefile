@@ -3,6 +3,7 @@
 # make check   lint and types alone
 # make bench   all benchmarks, beside peers and controls, a quarter of an hour;
 #              `make bench BENCH='--quick --only latency'` for less
+# make screenshots   takes the pictures of the README anew
 # make soak    the oracle tests with many more examples, and tests of minutes:
 #              `make soak WATCHER_EXAMPLES=20000`
 
@@ -14,7 +15,7 @@ PIP = $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CHECKED = watcher server.py tests benchmarks
 
 .DEFAULT_GOAL := run
-.PHONY: run test check bench soak system
+.PHONY: run test check bench soak screenshots system
 
 # Only from the command line: HOST and the like are often in the environment for other reasons.
 given = $(if $(filter command,$(word 1,$(origin $1))),$($1))
@@ -44,6 +45,9 @@ bench: $(VENV)/.development system
 soak: $(VENV)/.development
 	@WATCHER_EXAMPLES=$(WATCHER_EXAMPLES) $(VENV)/bin/python -m pytest tests/oracle --timeout=0
 	@$(VENV)/bin/python -m pytest tests -m soak
+
+screenshots: $(VENV)/.development system
+	@$(VENV)/bin/python -m tests.browser.tour docs/images
 
 # sqlite3, chromium and strace, which some tests need and pip cannot bring.
 system: $(VENV)/.development

@@ -21,6 +21,7 @@ from benchmarks import (
     idle,
     latency,
     memory,
+    page,
     peers,
     resume,
     sockets,
@@ -57,6 +58,7 @@ BENCHMARKS: dict[str, Measure] = {
     "sockets": sockets.measure,
     "stuck": stuck.measure,
     "resume": resume.measure,
+    "page": page.measure,
 }
 
 
