@@ -25,11 +25,6 @@ export class Slots {
     return index + before;
   }
 
-  /** @param {object} gone one of `gone` @returns {number} its slot */
-  slotOfGone(gone) {
-    return gone.at + this.gone.indexOf(gone);
-  }
-
   /** @param {number} slot @returns {{index: number, gone?: object}} the row there, or the next one */
   at(slot) {
     let before = 0;
