@@ -6,11 +6,16 @@ import { changeElement } from "./change.js";
 import { size } from "../model/feed.js";
 import { counted } from "../model/values.js";
 
-const CALM = 20; // rows in one paint up to which a newcomer is highlighted
+const CALM = 20; // new rows in one paint up to which a newcomer is highlighted
+const AT_ONCE = 24; // rows made in one paint: more would cost frames
 const PAUSE = 200; // ms between paints while more comes than anyone could read
 const ANNOUNCE_EVERY = 5_000; // ms; a screen reader is not to be talked to without end
 
-/** Draws the feed once a frame at most, and only what has changed since. */
+/**
+ * Draws the feed once a frame at most, and only what has changed since. What is drawn are always the
+ * newest changesets without a gap. Those below are added a few in each frame, while there is time:
+ * where more comes than can be drawn the list begins anew with the newest.
+ */
 export class FeedView {
   #feed;
   #catalog;
@@ -38,9 +43,9 @@ export class FeedView {
   /** Shows another feed from its beginning. @param {import("../model/feed.js").Feed} feed */
   show(feed) {
     this.#feed = feed;
-    this.#painted.clear();
-    this.#list.replaceChildren();
+    this.#clear();
     this.#announced = feed.total;
+    this.changed();
     this.#draw();
     this.#onPaint();
   }
@@ -71,7 +76,7 @@ export class FeedView {
    * @returns {boolean} false where it is not in the list.
    */
   find(entry, wanted) {
-    if (!this.#painted.has(entry)) this.#draw();
+    if (!this.#painted.has(entry)) this.#draw(Infinity);
     const drawn = this.#painted.get(entry);
     if (!drawn) return false;
     const at = wanted ? entry.rows.findIndex(wanted) : -1;
@@ -86,26 +91,27 @@ export class FeedView {
 
   #paint() {
     this.#wanted = false;
-    const built = this.#frozen ? 0 : this.#draw();
+    const fresh = this.#frozen ? 0 : this.#draw();
     this.#onPaint();
     const again = () => {
       this.#due = false;
       if (this.#wanted) this.changed();
     };
-    if (built > CALM || this.#frozen) setTimeout(again, PAUSE);
+    if (fresh > CALM || this.#frozen) setTimeout(again, PAUSE);
     else again();
   }
 
-  #draw() {
+  /** Returns how many rows were new. */
+  #draw(most = AT_ONCE) {
     this.#sweep();
-    const built = this.#build();
+    const fresh = this.#build(most);
     this.#announceSoon();
-    return built;
+    return fresh;
   }
 
   #isStale(entry) {
     const drawn = this.#painted.get(entry);
-    return !drawn || drawn.count !== size(entry);
+    return !drawn || drawn.count !== size(entry) || drawn.shown < (entry.rows?.length ?? 0);
   }
 
   #sweep() {
@@ -116,38 +122,63 @@ export class FeedView {
     }
   }
 
-  #build() {
-    const fresh = [];
-    const early = [];
-    let built = 0;
-    for (const entry of this.#feed.entries.filter((entry) => this.#isStale(entry))) {
-      let drawn = this.#painted.get(entry);
-      if (!drawn) {
-        drawn = entry.kind === "notice" ? drawNotice(entry) : drawChangeset(entry);
-        this.#painted.set(entry, drawn);
-        this.#shown.set(drawn.root, { entry });
-        (entry.early ? early : fresh).unshift(drawn.root);
-      }
-      built += this.#fill(entry, drawn);
+  #build(most) {
+    const { entries } = this.#feed;
+    let above = entries.length;
+    while (above > 0 && !this.#painted.has(entries[above - 1])) above -= 1;
+    const fresh = entries.slice(above);
+    const rows = fresh.reduce((sum, entry) => sum + (entry.rows?.length ?? 0), 0);
+    if (rows > most) this.#clear();
+    let room = this.#painted.size > 0 ? most - this.#prepend(fresh, rows) : most;
+    for (const entry of this.#painted.keys()) {
+      if (room > 0 && this.#isStale(entry)) room -= this.#fill(entry, room);
     }
-    const calm = built <= CALM && this.#list.childElementCount > 0 && early.length === 0;
-    if (calm) for (const root of fresh) root.classList.add("fresh");
-    this.#list.prepend(...fresh);
-    this.#list.append(...early);
-    return built;
+    this.#append(entries.slice(0, entries.length - this.#painted.size), room);
+    this.#wanted ||= entries.some((entry) => this.#isStale(entry));
+    return rows;
   }
 
-  #fill(entry, drawn) {
+  #clear() {
+    this.#painted.clear();
+    this.#list.replaceChildren();
+  }
+
+  #prepend(fresh, rows) {
+    const roots = fresh.map((entry) => this.#make(entry));
+    for (const entry of fresh) this.#fill(entry, Infinity);
+    if (rows <= CALM) for (const root of roots) root.classList.add("fresh");
+    this.#list.prepend(...roots.reverse());
+    return rows;
+  }
+
+  /** Adds what is older than all that is drawn, as far as there is room. */
+  #append(older, room) {
+    for (const entry of older.reverse()) {
+      if (room <= 0) return;
+      this.#list.append(this.#make(entry));
+      room -= Math.max(1, this.#fill(entry, room));
+    }
+  }
+
+  #make(entry) {
+    const drawn = entry.kind === "notice" ? drawNotice(entry) : drawChangeset(entry);
+    this.#painted.set(entry, drawn);
+    this.#shown.set(drawn.root, { entry });
+    return drawn.root;
+  }
+
+  #fill(entry, most) {
+    const drawn = this.#painted.get(entry);
     drawn.count = size(entry);
     if (entry.kind === "notice") return 0;
-    const added = entry.rows.slice(drawn.shown);
+    const added = entry.rows.slice(drawn.shown, drawn.shown + most);
     for (const change of added) {
       const item = changeElement(change, this.#catalog);
       item.querySelector(".what").append(acts(change));
       this.#shown.set(item, { entry, change });
       drawn.rows.append(item);
     }
-    drawn.shown = entry.rows.length;
+    drawn.shown += added.length;
     drawn.tally.textContent = drawn.count > 1 ? tallied(entry.tally) : "";
     drawn.more.hidden = entry.hidden === 0;
     drawn.more.textContent = `${counted(entry.hidden, "more change")} not shown`;
