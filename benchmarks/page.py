@@ -1,8 +1,8 @@
 """Whether the live page stays smooth: the gaps between its frames, in a real Chromium.
 
 The same page of the same million rows is measured twice in a run, first while nothing is written,
-then under 1,000 commits a second: while it is scrolled, and while it stands still over rows that all
-are being changed. A gap is the time between two frames as the page itself sees it.
+then under 1,000 commits a second: while it is scrolled, and while it stands still over rows that
+all are being changed. A gap is the time between two frames as the page itself sees it.
 """
 
 from __future__ import annotations

@@ -234,8 +234,8 @@ def sideways(page: Page) -> int:
     return int(page.evaluate(f"{root}.scrollWidth - {root}.clientWidth"))
 
 
-# The list is drawn a few changesets in each frame: whether all that is held is there, so that it makes
-# up the sum with what is said of the rest.
+# The list is drawn a few changesets in each frame. Whether all that is held is there, so that it
+# makes up the sum with what is said of the rest.
 ACCOUNTED = """sum => {
   const said = [...document.querySelectorAll(".remainder:not([hidden])")]
     .map(({ textContent }) => parseInt(textContent.replaceAll(",", "")));
