@@ -173,6 +173,8 @@ def test_how_far_the_first_copy_is_is_told(watch: Watch) -> None:
     rows = "WITH RECURSIVE n(i) AS (VALUES(2) UNION ALL SELECT i+1 FROM n WHERE i<3000) "
     watched = watch(setup=f"{rows} INSERT INTO items SELECT i, 'n', zeroblob(100000) FROM n;")
     served = watched.served
+    # Rows are asked for before they can be had.
+    watched.refusals.add(503)
     served.stop()
     shutil.rmtree(served.state)
     served.restart()

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.watched import Watch
+from tests.browser.watched import ACCOUNTED, Watch
 
 IMAGE = "<img src=x onerror=alert(1)>"
 TABLE = '<script>alert("t")</script>'
@@ -232,16 +232,6 @@ def sideways(page: Page) -> int:
     """By how many pixels the page is wider than the screen."""
     root = "document.documentElement"
     return int(page.evaluate(f"{root}.scrollWidth - {root}.clientWidth"))
-
-
-# The list is drawn a few changesets in each frame. Whether all that is held is there, so that it
-# makes up the sum with what is said of the rest.
-ACCOUNTED = """sum => {
-  const said = [...document.querySelectorAll(".remainder:not([hidden])")]
-    .map(({ textContent }) => parseInt(textContent.replaceAll(",", "")));
-  const drawn = document.querySelectorAll("#feed .change").length;
-  return drawn + said.reduce((one, other) => one + other, 0) === sum;
-}"""
 
 
 def test_a_burst_is_accounted_for(watch: Watch) -> None:

@@ -18,6 +18,15 @@ _REFUSED = re.compile(
 )
 _STATUS = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
 
+# The list is drawn a few changesets in each frame. Whether all that is held is there, so that it
+# makes up the sum with what is said of the rest.
+ACCOUNTED = """sum => {
+  const said = [...document.querySelectorAll(".remainder:not([hidden])")]
+    .map(({ textContent }) => parseInt(textContent.replaceAll(",", "")));
+  const drawn = document.querySelectorAll("#feed .change").length;
+  return drawn + said.reduce((one, other) => one + other, 0) === sum;
+}"""
+
 
 class Watch(Protocol):
     """Serves a database and opens its page."""
