@@ -12,13 +12,15 @@ import { Catalog } from "./model/catalog.js";
 import { weigh } from "./model/weight.js";
 
 const MOST_OWED = 16_000_000; // weight of what a tab has not acknowledged; then it goes on by itself
+const BETWEEN_LISTS = 8; // ms; what comes sooner waits for it, since each list costs a tab about the same
 const BETWEEN_SIGNS = 15_000; // ms between two signs of life to each tab
 const LONGEST_SILENCE = 180_000; // ms; tabs in the background are slow, but not as slow as this
 
 class SharedConnection {
   #tabs = new Map(); // port -> what it owes and when it was heard
   #waiting = new Map(); // ports that want to join, with the positions they know, amid a changeset
-  #outbox = []; // what the frame at hand has brought
+  #outbox = []; // what has come since the last list
+  #sent = 0; // when that was
   #connection = null;
   #catalog = null; // the tables where the stream is, null before they are known
   #current = []; // tables as the server has them, which may be ahead of the stream
@@ -149,15 +151,19 @@ class SharedConnection {
     for (const [port, position] of waiting) this.#attach(port, position);
   }
 
-  /** One list for all that a frame brings, whatever the number of its messages. */
+  /** At once where little comes; else one list for all that came in some milliseconds. */
   #tell(handler, message) {
-    if (this.#outbox.push([handler, message]) === 1) queueMicrotask(() => this.#flush());
+    if (this.#outbox.push([handler, message]) > 1) return;
+    const wait = this.#sent + BETWEEN_LISTS - performance.now();
+    if (wait > 0) setTimeout(() => this.#flush(), wait);
+    else queueMicrotask(() => this.#flush());
   }
 
   #flush() {
     const calls = this.#outbox;
     if (calls.length === 0) return;
     this.#outbox = [];
+    this.#sent = performance.now();
     for (const port of this.#tabs.keys()) this.#send(port, calls);
   }
 

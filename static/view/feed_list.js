@@ -6,9 +6,10 @@ import { changeElement } from "./change.js";
 import { size } from "../model/feed.js";
 import { counted } from "../model/values.js";
 
-const CALM = 20; // new rows in one paint up to which a newcomer is highlighted
-const AT_ONCE = 24; // rows made in one paint: more would cost frames
-const PAUSE = 200; // ms between paints while more comes than anyone could read
+const CALM = 8; // new rows in one paint up to which a newcomer is highlighted
+const STORM = 30; // new rows in one paint from which the list begins anew with the newest
+const AT_ONCE = 10; // older rows made in one paint: more would cost frames
+const PAUSE = 250; // ms between paints while more comes than anyone could read
 const ANNOUNCE_EVERY = 5_000; // ms; a screen reader is not to be talked to without end
 
 /**
@@ -128,7 +129,7 @@ export class FeedView {
     while (above > 0 && !this.#painted.has(entries[above - 1])) above -= 1;
     const fresh = entries.slice(above);
     const rows = fresh.reduce((sum, entry) => sum + (entry.rows?.length ?? 0), 0);
-    if (rows > most) this.#clear();
+    if (rows > Math.max(most, STORM)) this.#clear();
     let room = this.#painted.size > 0 ? most - this.#prepend(fresh, rows) : most;
     for (const entry of this.#painted.keys()) {
       if (room > 0 && this.#isStale(entry)) room -= this.#fill(entry, room);
