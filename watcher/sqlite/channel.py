@@ -240,8 +240,8 @@ class Keyed(msgspec.Struct, tag="keyed", frozen=True):
     Args:
         id: of the question.
         position: of the state the rows belong to.
-        inserts: JSON array of the rows as inserts, null where there is none at a place; it is
-            shorter than the list of places where the rows are large.
+        inserts: JSON array of the rows as inserts, null where there is none at a place; it may be
+            shorter than the list of places, but has one at least.
         error: as in `Rows`.
     """
 

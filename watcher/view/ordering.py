@@ -316,17 +316,20 @@ class Ordering:
                 else:
                     wanted = dict.fromkeys((*found.places, *found.wider))
                     missing = [place for place in wanted if place not in known]
-                    await self._read(order, missing, known)
-                    # What came meanwhile may have moved the window; the faster, the further.
-                    margin = min(MAX_LIMIT, 2 * margin + _MARGIN)
+                    if await self._read(order, missing, known):
+                        # What came meanwhile may have moved the window; the faster, the further.
+                        margin = min(MAX_LIMIT, 2 * margin + _MARGIN)
         finally:
             order.noted = None
 
-    async def _read(self, order: Order, places: list[Place], known: Known) -> None:
+    async def _read(self, order: Order, places: list[Place], known: Known) -> bool:
+        """Reads rows, as many as come at once; returns whether these were all."""
         answer = await self._hub.ask(AskKeyed(0, self.wanted.table, pack_rows(places)), Keyed)
         await order.advance(Position.parse(answer.position))
-        for place, insert in zip(places, _decode_inserts(answer.inserts), strict=False):
+        inserts = _decode_inserts(answer.inserts)
+        for place, insert in zip(places, inserts, strict=False):
             known[place] = None if insert is None else (insert.key, insert.after)
+        return len(inserts) == len(places)
 
 
 @dataclass(frozen=True, slots=True)

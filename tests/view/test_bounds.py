@@ -1,0 +1,60 @@
+"""What one question may take of the reader, and one request of the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from tests.web.service import make_database
+from watcher.hub import Hub
+from watcher.sqlite.channel import AskKeyed, Keyed
+from watcher.sqlite.places import pack_rows
+
+_ROWS = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < {})"
+
+
+@asynccontextmanager
+async def hub_of(tmp_path: Path, script: str) -> AsyncIterator[Hub]:
+    database = make_database(tmp_path / "test.db", script)
+    async with Hub(database, state=tmp_path / "state") as hub:
+        await hub.started()
+        yield hub
+
+
+def test_large_values_come_a_few_at_a_time(tmp_path: Path) -> None:
+    """They count where they are read, though what is sent of them is small."""
+    script = (
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, b);"
+        f"{_ROWS.format(20)} INSERT INTO t SELECT i, randomblob(600000) FROM c;"
+    )
+
+    async def run() -> None:
+        async with hub_of(tmp_path, script) as hub:
+            page = await hub.rows("t", limit=20)
+            assert 1 <= len(msgspec.json.decode(b"[" + page.inserts + b"]")) <= 2
+            assert page.next is not None
+            places = pack_rows([(0, number) for number in range(1, 21)])
+            answer = await hub.ask(AskKeyed(0, "t", places), Keyed)
+            assert 1 <= len(msgspec.json.decode(answer.inserts)) <= 2
+
+    asyncio.run(run())
+
+
+def test_rows_by_key_come_as_long_as_there_is_time(tmp_path: Path) -> None:
+    script = (
+        "CREATE TABLE t(id INTEGER PRIMARY KEY);"
+        f"{_ROWS.format(20_000)} INSERT INTO t SELECT i FROM c;"
+    )
+
+    async def run() -> None:
+        async with hub_of(tmp_path, script) as hub:
+            places = [(0, number) for number in range(1, 20_001)]
+            answer = await hub.ask(AskKeyed(0, "t", pack_rows(places)), Keyed)
+            # All of them take some hundred milliseconds, for which commits would wait.
+            assert 1 <= len(msgspec.json.decode(answer.inserts)) < 10_000
+
+    asyncio.run(run())
