@@ -8,11 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from tests.conftest import Write
+from tests.view.served import reached, watching
 from tests.web.service import make_database
 from watcher.hub import Hub
 from watcher.sqlite.channel import AskKeyed, Keyed
 from watcher.sqlite.places import pack_rows
+from watcher.view import Orderings, TooLarge, Wanted, Window
 
 _ROWS = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < {})"
 
@@ -58,3 +62,49 @@ def test_rows_by_key_come_as_long_as_there_is_time(tmp_path: Path) -> None:
             assert 1 <= len(msgspec.json.decode(answer.inserts)) < 10_000
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("order", "where"), [("b", None), (None, "length(b) > 0")])
+def test_a_huge_value_is_not_read_for_an_order(
+    order: str | None, where: str | None, tmp_path: Path
+) -> None:
+    script = (
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, b);"
+        "INSERT INTO t VALUES (1, x'00'), (2, zeroblob(50000000)), (3, x'01');"
+    )
+
+    async def run() -> None:
+        async with hub_of(tmp_path, script) as hub:
+            before = _peak(hub.reader_pid)
+            with pytest.raises(TooLarge):
+                await _window(Orderings(hub), Wanted("t", order, where))
+            # By number alone they can be had, with what stands for the value.
+            page = await _window(Orderings(hub), Wanted("t"), limit=1)
+            assert page.total == 3
+            assert _peak(hub.reader_pid) < before + 20
+
+    asyncio.run(run())
+
+
+def test_an_order_ends_where_a_huge_value_comes(tmp_path: Path, write: Write) -> None:
+    script = "CREATE TABLE t(id INTEGER PRIMARY KEY, b); INSERT INTO t VALUES (1, 1);"
+    with watching(tmp_path, script) as (service, http):
+        while http.get("/tables/t/rows?offset=0&order=b").status_code == 202:
+            pass
+        sql = "INSERT INTO t VALUES (2, zeroblob(2000000))"
+        position = reached(http, service.database, write, sql)
+        asked = {"offset": 0, "order": "b", "at_least": position}
+        assert http.get("/tables/t/rows", params=asked).status_code == 422
+
+
+async def _window(orderings: Orderings, wanted: Wanted, limit: int = 100) -> Window:
+    while True:
+        found = await orderings.get(wanted).window(limit=limit)
+        if isinstance(found, Window):
+            return found
+
+
+def _peak(pid: int | None) -> int:
+    """The most memory a process has had, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024

@@ -128,6 +128,7 @@ class Answers:
             number=found.number,
             rows=pack_rows(found.rows),
             next=None if found.next is None else pack(found.next),
+            too_large=found.too_large,
         )
 
     def _keyed(self, question: AskKeyed, position: str) -> Keyed:

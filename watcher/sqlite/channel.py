@@ -224,6 +224,7 @@ class Columns(msgspec.Struct, tag="columns", frozen=True):
         number: of the identity all these rows are known by.
         rows: a packed list of rows, each what it is known by and then the columns asked for.
         next: packed place to go on from, None at the end of the table.
+        too_large: whether a value behind them is too large for such an answer.
     """
 
     id: int
@@ -232,6 +233,7 @@ class Columns(msgspec.Struct, tag="columns", frozen=True):
     number: int = 0
     rows: bytes = b""
     next: bytes | None = None
+    too_large: bool = False
 
 
 class Keyed(msgspec.Struct, tag="keyed", frozen=True):

@@ -192,6 +192,8 @@ class Ordering:
             found = await self._hub.ask(
                 AskColumns(0, self.wanted.table, selection.columns, after, _CHUNK_ROWS), Columns
             )
+            if found.too_large:
+                raise TooLarge(self.wanted.table)
             # First all up to the state these rows belong to.
             await order.advance(Position.parse(found.position))
             self._taken += await asyncio.to_thread(order.load, selection, found)
