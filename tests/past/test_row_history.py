@@ -195,3 +195,20 @@ def test_marks_are_spread_over_a_stretch(database: MakeDatabase) -> None:
         assert (nothing.changesets, nothing.began, nothing.marks) == (0, None, [])
 
     play(path, tell)
+
+
+def test_large_versions_come_a_few_at_a_time(database: MakeDatabase) -> None:
+    path = database(sql=T + CLOCK)
+
+    async def tell(told_of: Story) -> None:
+        await told_of.after("INSERT INTO t VALUES (1, '')")
+        for number in range(10, 40):
+            await told_of.after(f"UPDATE t SET v = printf('%.250000c', 'x') || {number}")
+        first = versions(told_of, {"k": 1}, limit=100)
+        assert (len(first.versions) < 15, first.reaches) == (True, "limit")
+        pages = [first]
+        while (before := pages[-1].next) is not None:
+            pages.append(versions(told_of, {"k": 1}, limit=100, before=before))
+        assert (sum(len(page.versions) for page in pages), pages[-1].reaches) == (31, "birth")
+
+    play(path, tell)
