@@ -10,7 +10,7 @@ from tests.conftest import MakeDatabase
 from tests.past.story import CLOCK, Story, play
 from watcher import wire
 from watcher.changes import Position, Value
-from watcher.errors import HubClosed, PastUnavailable
+from watcher.errors import BadFilter, HubClosed, PastUnavailable
 from watcher.history import Limits
 from watcher.past.marks import stretch
 from watcher.past.row_history import RowHistory, Versions
