@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import msgspec
@@ -108,3 +110,34 @@ def _peak(pid: int | None) -> int:
     """The most memory a process has had, in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
+
+def test_a_column_that_goes_while_an_order_is_built_is_named(tmp_path: Path, write: Write) -> None:
+    script = (
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, x);"
+        f"{_ROWS.format(150_000)} INSERT INTO t SELECT i, i FROM c;"
+    )
+    with watching(tmp_path, script) as (service, http):
+        while http.get("/health").json()["position"] is None:
+            pass
+        assert http.get("/tables/t/rows?offset=0&order=x").status_code == 202
+        write(service.database, "ALTER TABLE t RENAME COLUMN x TO y")
+        while (answer := http.get("/tables/t/rows?offset=0&order=x")).status_code in {200, 202}:
+            pass
+        assert (answer.status_code, answer.json()["detail"][:6]) == (422, "order:")
+
+
+@pytest.mark.parametrize("order", ["", "&order=a"])
+def test_a_text_that_utf_16_has_no_form_for_is_no_key(order: str, tmp_path: Path) -> None:
+    database = tmp_path / "test.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript("PRAGMA encoding='UTF-16le'; CREATE TABLE first(x);")
+    with watching(tmp_path, "CREATE TABLE t(a TEXT PRIMARY KEY);") as (_, http):
+        key = '{"a":{"$text":"gICA"}}'
+        while (found := http.get(f"/tables/t/rows?around={key}{order}")).status_code == 202:
+            pass
+        position = http.get("/health").json()["position"]
+        past = http.get("/tables/t/past", params={"at": position, "from": key})
+        token = urlsafe_b64encode(b'[0,{"$text":"gICA"}]').decode().rstrip("=")
+        page = http.get("/tables/t/rows", params={"after": token})
+        assert [found.status_code, past.status_code, page.status_code] == [422, 422, 422]

@@ -11,7 +11,13 @@ import apsw
 import msgspec
 
 from watcher.changes import Position, Row
-from watcher.errors import BadFilter, ReaderStopped, UnknownTable, WatchError
+from watcher.errors import (
+    BadFilter,
+    MalformedPosition,
+    ReaderStopped,
+    UnknownTable,
+    WatchError,
+)
 from watcher.hub import Hub
 from watcher.sqlite.channel import (
     AskColumns,
@@ -119,7 +125,8 @@ class Ordering:
                 try:
                     await self._build()
                     await self._follow()
-                except Void:
+                except (Void, MalformedPosition):
+                    # Of the table as it was before its definition changed.
                     self._drop()
                 except ReaderStopped:
                     await asyncio.sleep(_RETRY_SECONDS)
@@ -265,7 +272,7 @@ class Ordering:
                 return self._progress()
             try:
                 return await self._window(self._order, limit, offset, around, desc)
-            except Void:
+            except (Void, MalformedPosition):
                 self._drop()
                 return self._progress()
             except apsw.Error as error:
@@ -298,12 +305,7 @@ class Ordering:
         self, order: Order, limit: int, offset: int, around: Row | None, desc: bool
     ) -> Window:
         """Reads a window and its rows as of one state: the index goes where the rows are."""
-        seek = None
-        if around is not None:
-            try:
-                seek = order.places.of(around)
-            except KeyError:
-                raise BadFilter("around", "is no key of this table") from None
+        seek = None if around is None else _place_of(order, around)
         known = order.noted = {}
         margin = 0
         try:
@@ -357,6 +359,13 @@ def _seek(
     wider = index.window(start, offset - start + limit + margin, desc=desc)
     places = wider[offset - start :][:limit]
     return _Found(places, wider, offset, index.rows, number, is_there)
+
+
+def _place_of(order: Order, key: Row) -> Place:
+    try:
+        return order.places.of(key)
+    except (KeyError, MalformedPosition):
+        raise BadFilter("around", "is no key of this table") from None
 
 
 def _window_of(found: _Found, known: Known, order: Order) -> Window:
