@@ -95,7 +95,7 @@ def test_an_order_ends_where_a_huge_value_comes(tmp_path: Path, write: Write) ->
             pass
         sql = "INSERT INTO t VALUES (2, zeroblob(2000000))"
         position = reached(http, service.database, write, sql)
-        asked = {"offset": 0, "order": "b", "at_least": position}
+        asked: dict[str, str | int] = {"offset": 0, "order": "b", "at_least": position}
         assert http.get("/tables/t/rows", params=asked).status_code == 422
 
 
