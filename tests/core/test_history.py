@@ -260,6 +260,29 @@ def test_large_values_count_as_history(tmp_path: Path) -> None:
         assert db.execute("SELECT count(*) FROM large").fetchone() == (len(kept),)
 
 
+def test_values_that_were_only_read_go_before_changesets(tmp_path: Path) -> None:
+    """Whoever looks at large rows takes nothing from those who follow the stream."""
+    values = [bytes([number]) * LARGE for number in range(12)]
+    digests = [hashlib.sha256(value).hexdigest() for value in values]
+    with opened(tmp_path, Limits(bytes=6 * LARGE)) as history:
+        append(history, [insert(0, values[0])])
+        with history.transaction():
+            for digest, value in zip(digests, values, strict=True):
+                history.keep_large(digest, "blob", value)
+        # One becomes a changeset's, another is read again after that.
+        append(history, [insert(1, values[1])])
+        with history.transaction():
+            history.keep_large(digests[1], "blob", values[1])
+        for number in range(2, 12):
+            append(history, [insert(number)])
+    assert [entry.position.offset for entry in entries(tmp_path)] == [*range(1, 13)]
+    with closing(HistoryReader(tmp_path)) as reader:
+        kept = [number for number, digest in enumerate(digests) if reader.large(digest)]
+        assert reader.size().bytes < 6 * LARGE
+    assert kept[:2] == [0, 1]
+    assert kept[2:] == [*range(9, 12)]
+
+
 @pytest.mark.parametrize("limits", [Limits(changesets=0), Limits(bytes=0), Limits(seconds=-1)])
 def test_the_newest_changeset_is_kept_whatever_its_size(tmp_path: Path, limits: Limits) -> None:
     """A changeset beyond every limit is kept whole until the next one."""

@@ -10,7 +10,7 @@ from tests.conftest import MakeDatabase
 from tests.past.story import CLOCK, Story, play
 from watcher import wire
 from watcher.changes import Position, Value
-from watcher.errors import BadFilter, PastUnavailable
+from watcher.errors import BadFilter, HubClosed, PastUnavailable
 from watcher.history import Limits
 from watcher.past.marks import stretch
 from watcher.past.row_history import RowHistory, Versions
@@ -23,8 +23,12 @@ def versions(
 ) -> Versions:
     head = told_of.hub.head
     table = next(table for table in head.tables if table.name != "clock")
-    row = RowHistory(told_of.hub.state_directory, head, table, key, lambda: False)
+    row = RowHistory(told_of.hub.state_directory, head, table, key, still_open)
     return row.versions(None if before is None else Position.parse(before), limit)
+
+
+def still_open() -> bool:
+    return False
 
 
 def said(found: Versions) -> list[tuple[str, Any, Any]]:
@@ -178,20 +182,50 @@ def test_marks_are_spread_over_a_stretch(database: MakeDatabase) -> None:
             await told_of.after(f"INSERT INTO t VALUES ({number}, 0)" if number % 3 == 0 else "")
         directory = told_of.hub.state_directory
         positions = [position for position, _ in told_of.moments]
-        whole = stretch(directory, None, None, 100, None)
+        whole = stretch(directory, None, None, 100, None, still_open)
         begin = Position.parse(positions[0])
         assert (whole.changesets, whole.newest) == (10 + begin.offset, told_of.hub.head.position)
-        after = stretch(directory, begin, None, 100, None)
+        after = stretch(directory, begin, None, 100, None, still_open)
         assert [str(mark.position) for mark, _ in after.marks] == positions[1:]
         assert [changes for _, changes in after.marks] == [2, 1, 1, 2, 1, 1, 2, 1, 1, 2]
         times = [mark.time for mark, _ in after.marks]
         assert times == sorted(times)
         assert (after.began, after.ended) == (times[0], times[-1])
-        some = stretch(directory, begin, None, 4, None)
+        some = stretch(directory, begin, None, 4, None, still_open)
         assert [mark.position.offset - begin.offset for mark, _ in some.marks] == [2, 5, 7, 10]
-        touching = stretch(directory, begin, Position.parse(positions[8]), 100, "t")
+        touching = stretch(directory, begin, Position.parse(positions[8]), 100, "t", still_open)
         assert [str(mark.position) for mark, _ in touching.marks] == positions[1:8:3]
-        nothing = stretch(directory, begin, begin, 5, None)
+        nothing = stretch(directory, begin, begin, 5, None, still_open)
         assert (nothing.changesets, nothing.began, nothing.marks) == (0, None, [])
+
+    play(path, tell)
+
+
+def test_looking_back_ends_with_the_service(database: MakeDatabase) -> None:
+    """Or it would end no sooner than a long history has been looked through."""
+    path = database(sql=T + CLOCK)
+
+    async def tell(told_of: Story) -> None:
+        await told_of.after("INSERT INTO t VALUES (1, 0)")
+        for table in (None, "t"):
+            with pytest.raises(HubClosed):
+                stretch(told_of.hub.state_directory, None, None, 100, table, lambda: True)
+
+    play(path, tell)
+
+
+def test_large_versions_come_a_few_at_a_time(database: MakeDatabase) -> None:
+    path = database(sql=T + CLOCK)
+
+    async def tell(told_of: Story) -> None:
+        await told_of.after("INSERT INTO t VALUES (1, '')")
+        for number in range(10, 40):
+            await told_of.after(f"UPDATE t SET v = printf('%.250000c', 'x') || {number}")
+        first = versions(told_of, {"k": 1}, limit=100)
+        assert (len(first.versions) < 15, first.reaches) == (True, "limit")
+        pages = [first]
+        while (before := pages[-1].next) is not None:
+            pages.append(versions(told_of, {"k": 1}, limit=100, before=before))
+        assert (sum(len(page.versions) for page in pages), pages[-1].reaches) == (31, "birth")
 
     play(path, tell)

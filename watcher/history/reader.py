@@ -160,6 +160,8 @@ class HistoryReader:
     def touching(self, epoch: str, after: int, until: int, needle: bytes) -> list[int] | None:
         """Finds the changesets with parts that contain some bytes, all at once.
 
+        Parts that are gone are none.
+
         Args:
             epoch: as for `search`.
             after: as for `search`.
@@ -167,11 +169,10 @@ class HistoryReader:
             needle: as for `search`.
 
         Returns:
-            Their offsets in order, or None as for `search`.
+            Their offsets in order, or None where the epoch has ended.
         """
         with self._snapshot() as db:
-            floor = sequence(_meta(db, "floor"), None)
-            if _meta(db, "epoch") != epoch or after < floor:
+            if _meta(db, "epoch") != epoch:
                 return None
             rows = db.execute(
                 f"SELECT DISTINCT seq >> {PART_BITS} FROM history"  # noqa: S608 - a number

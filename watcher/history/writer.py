@@ -74,6 +74,8 @@ class HistoryWriter:
             self._db.execute(f"PRAGMA {statement}").fetchall()
         self._db.execute(_SCHEMA).fetchall()
         self._next_age_check = 0.0
+        # Values that no changeset has, but rows that were read: offset and size by their digest.
+        self._beside: dict[str, tuple[int, int]] = {}
         self.reload()
 
     def reload(self) -> None:
@@ -144,6 +146,7 @@ class HistoryWriter:
         self._offset, self._floor, self._bytes = 0, 0, 0
         self._chain = _first_chain(self.epoch)
         self._db.execute("DELETE FROM history; DELETE FROM large").fetchall()
+        self._beside.clear()
         self.remember("epoch", self.epoch)
         self.remember("previous_epoch", previous)
         self.remember("reason", reason.value)
@@ -183,14 +186,35 @@ class HistoryWriter:
         if count:
             self._offset, self._chain = self._offset + 1, appender.chain
             self._bytes += appender.bytes
+            for sha256 in appender.large:
+                self._beside.pop(sha256, None)
             self._prune()
         return count
 
     def keep_large(self, sha256: str, kind: str, data: bytes) -> None:
-        """Stores a value that is sent beside the stream, for the life of the newest changeset."""
-        self._bytes += _keep_large(self._db, sha256, kind, data, self._offset)
+        """Stores a value that is sent beside rows, for the life of the newest changeset.
+
+        Where it is no changeset's too, it goes before any changeset does.
+        """
+        grown = _keep_large(self._db, sha256, kind, data, self._offset)
+        self._bytes += grown
+        if grown or self._beside.pop(sha256, None) is not None:
+            self._beside[sha256] = (self._offset, len(data))
+
+    def _prune_beside(self) -> None:
+        """Makes room by values that were only read, the oldest first."""
+        if self._bytes <= self._limits.bytes:
+            return
+        for sha256, (offset, size) in list(self._beside.items()):
+            if self._bytes <= self._limits.bytes * 9 // 10:
+                return
+            del self._beside[sha256]
+            found = "DELETE FROM large WHERE sha256=? AND last_offset=?"
+            self._db.execute(found, (sha256, offset))
+            self._bytes -= size * self._db.changes()
 
     def _prune(self) -> None:
+        self._prune_beside()
         floor = self._floor_wanted()
         if floor <= self._floor:
             return
@@ -207,6 +231,7 @@ class HistoryWriter:
         self._db.execute("DELETE FROM large WHERE last_offset<=?", (floor,))
         self._bytes -= int(freed)
         self._floor = floor
+        self._beside = {k: place for k, place in self._beside.items() if place[0] > floor}
         self.remember("floor", floor)
         self.remember("floor_chain", chain)
 
@@ -274,6 +299,7 @@ class _Appender:
         self._count = 0
         self.chain = chain
         self.bytes = 0
+        self.large: set[str] = set()
 
     def run(self, changes: Iterator[Change | RowBatch | SchemaChange]) -> int:
         total = 0
@@ -301,6 +327,7 @@ class _Appender:
         return bool(self._elements) and full
 
     def _keep(self, sha256: str, kind: str, data: bytes) -> None:
+        self.large.add(sha256)
         self.bytes += _keep_large(self._db, sha256, kind, data, self._offset)
 
     def _write(self, *, last: bool) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from watcher import wire
 from watcher.changes import Position, ResetReason
-from watcher.errors import ReaderStopped
+from watcher.errors import HubClosed, ReaderStopped
 from watcher.history import HistoryReader, Mark, sequence
 from watcher.past.reading import opened
 from watcher.past.rewind import expired
 
 MOST = 500
 """Marks that are given at once."""
+
+# Changesets that are looked through before others may write and it may be given up.
+_STEP = 256
 
 
 class Counted(NamedTuple):
@@ -49,7 +52,12 @@ class Stretch(NamedTuple):
 
 
 def stretch(
-    directory: Path, begin: Position | None, end: Position | None, marks: int, table: str | None
+    directory: Path,
+    begin: Position | None,
+    end: Position | None,
+    marks: int,
+    table: str | None,
+    is_closed: Callable[[], bool],
 ) -> Stretch:
     """Looks at a stretch of the history; blocks, and may be called from any thread.
 
@@ -59,8 +67,10 @@ def stretch(
         end: the position after it, None for the present.
         marks: so many at most, 1 to 500.
         table: only changesets that touch a table of this name, None for all.
+        is_closed: whether to give up.
 
     Raises:
+        HubClosed: it was given up.
         PastUnavailable: a position is not in the history.
         ReaderStopped: there is no history yet, or another one has just begun.
     """
@@ -78,8 +88,10 @@ def stretch(
         first = history.end_of(head.epoch, oldest.offset + 1) if offsets else None
         last = history.end_of(head.epoch, newest.offset)
         if table is not None:
-            offsets = _touching(history, oldest, newest, table)
-        chosen = [_counted(history, head.epoch, offset) for offset in _spread(offsets, marks)]
+            offsets = _touching(history, oldest, newest, table, is_closed)
+        chosen = [
+            _counted(history, head.epoch, offset, is_closed) for offset in _spread(offsets, marks)
+        ]
     return Stretch(
         changesets=len(offsets),
         oldest=oldest,
@@ -98,26 +110,45 @@ def _spread(offsets: Sequence[int], most: int) -> Sequence[int]:
     return [offsets[(number + 1) * count // most - 1] for number in range(most)]
 
 
-def _touching(history: HistoryReader, oldest: Position, newest: Position, table: str) -> list[int]:
+def _touching(
+    history: HistoryReader,
+    oldest: Position,
+    newest: Position,
+    table: str,
+    is_closed: Callable[[], bool],
+) -> list[int]:
     needle = b'"table":' + wire.encode_json(table) + b","
-    place, end = sequence(oldest.offset, None), sequence(newest.offset, None)
-    found = history.touching(newest.epoch, place, end, needle)
-    if found is None:
-        raise expired(ResetReason.POSITION_EXPIRED)
-    return found
+    offsets: list[int] = []
+    for first in range(oldest.offset, newest.offset, _STEP):
+        _require_open(is_closed)
+        last = min(first + _STEP, newest.offset)
+        place, end = sequence(first, None), sequence(last, None)
+        found = history.touching(newest.epoch, place, end, needle)
+        if found is None:
+            raise expired(ResetReason.UNKNOWN_EPOCH)
+        offsets += found
+    return offsets
 
 
-def _counted(history: HistoryReader, epoch: str, offset: int) -> Counted | None:
+def _require_open(is_closed: Callable[[], bool]) -> None:
+    if is_closed():
+        raise HubClosed
+
+
+def _counted(
+    history: HistoryReader, epoch: str, offset: int, is_closed: Callable[[], bool]
+) -> Counted | None:
     mark = history.end_of(epoch, offset)
     if mark is None:
         # It has just gone.
         return None
-    return Counted(mark, _changes(history, epoch, offset))
+    return Counted(mark, _changes(history, epoch, offset, is_closed))
 
 
-def _changes(history: HistoryReader, epoch: str, offset: int) -> int:
+def _changes(history: HistoryReader, epoch: str, offset: int, is_closed: Callable[[], bool]) -> int:
     place, end, count = sequence(offset - 1, None), sequence(offset, None), 0
     while place < end:
+        _require_open(is_closed)
         found = history.search(epoch, place, end, b"")
         if found is None:
             return count

@@ -66,6 +66,8 @@ class _Part(msgspec.Struct, gc=False):
     changes: list[RowVersion]
 
 
+# Beyond it a page has no further version.
+_MOST_BYTES = 4 * 1024 * 1024
 # Where the history loses its oldest parts while it is looked through.
 _ATTEMPTS = 5
 _decode_part = msgspec.json.Decoder(_Part).decode
@@ -104,7 +106,7 @@ class RowHistory:
 
         Args:
             before: position of the changeset before which to go on, None for the newest.
-            limit: stop where there are so many.
+            limit: stop where there are so many; fewer where they are large.
 
         Raises:
             PastUnavailable: `before` is not of this history.
@@ -114,10 +116,12 @@ class RowHistory:
             until = self._head.offset if before is None else self._before(before)
             lineage = self._lineage(history)
             found: list[Version] = []
+            size = 0
             for versions in self._changesets(history, lineage, until):
-                if len(found) >= limit:
+                if len(found) >= limit or size > _MOST_BYTES:
                     return Versions(found, found[-1].position, "limit")
                 found += versions
+                size += sum(map(_size, versions))
         return Versions(found, None, "birth" if _is_born(found, lineage) else "history")
 
     def _before(self, before: Position) -> int:
@@ -185,10 +189,21 @@ class RowHistory:
             # It has gone between the two looks.
             return []
         return [
-            Version(str(end.position), part.time, part.commits, change)
+            Version(str(end.position), part.time, part.commits, _kept(change))
             for change in reversed(part.changes)
             if (change.table, bytes(change.key)) == what
         ]
+
+
+def _kept(change: RowVersion) -> RowVersion:
+    """A change by itself; as it was decoded it holds on to all of the part it stands in."""
+    return msgspec.structs.replace(
+        change, key=change.key.copy(), before=change.before.copy(), after=change.after.copy()
+    )
+
+
+def _size(version: Version) -> int:
+    return len(bytes(version.change.before)) + len(bytes(version.change.after))
 
 
 def _is_born(found: list[Version], lineage: Lineage) -> bool:

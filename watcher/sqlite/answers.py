@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import assert_never
 
 import msgspec
@@ -127,22 +128,26 @@ class Answers:
             number=found.number,
             rows=pack_rows(found.rows),
             next=None if found.next is None else pack(found.next),
+            too_large=found.too_large,
         )
 
     def _keyed(self, question: AskKeyed, position: str) -> Keyed:
         large: dict[str, tuple[str, bytes]] = {}
         inserts: list[bytes] = []
         size = 0
+        until = time.monotonic() + _SECONDS
 
         def keep(sha256: str, kind: str, data: bytes) -> None:
+            nonlocal size
             large[sha256] = (kind, data)
+            size += len(data)
 
         with self._reader.table(question.table) as (table, rows, _):
             for place in unpack(question.places):
                 row = read_at(rows, table, place)
                 inserts.append(b"null" if row is None else wire.encode_change(row, keep))
                 size += len(inserts[-1])
-                if size > _SLICE_BYTES:
+                if size > _SLICE_BYTES or time.monotonic() > until:
                     break
         self._keep(large)
         return Keyed(question.id, position, _array(inserts))

@@ -224,6 +224,7 @@ class Columns(msgspec.Struct, tag="columns", frozen=True):
         number: of the identity all these rows are known by.
         rows: a packed list of rows, each what it is known by and then the columns asked for.
         next: packed place to go on from, None at the end of the table.
+        too_large: whether a value behind them is too large for such an answer.
     """
 
     id: int
@@ -232,6 +233,7 @@ class Columns(msgspec.Struct, tag="columns", frozen=True):
     number: int = 0
     rows: bytes = b""
     next: bytes | None = None
+    too_large: bool = False
 
 
 class Keyed(msgspec.Struct, tag="keyed", frozen=True):
@@ -240,8 +242,8 @@ class Keyed(msgspec.Struct, tag="keyed", frozen=True):
     Args:
         id: of the question.
         position: of the state the rows belong to.
-        inserts: JSON array of the rows as inserts, null where there is none at a place; it is
-            shorter than the list of places where the rows are large.
+        inserts: JSON array of the rows as inserts, null where there is none at a place; it may be
+            shorter than the list of places, but has one at least.
         error: as in `Rows`.
     """
 

@@ -136,7 +136,7 @@ def read_rows(
         table: the table.
         after: the place of the row before them, None for the first.
         limit: at most so many.
-        max_bytes: stop when their encoding reaches this size.
+        max_bytes: stop when their encoding, with the values beside it, reaches this size.
 
     Raises:
         MalformedPosition: `after` is no place in this table.
@@ -145,7 +145,9 @@ def read_rows(
     page = Page([], None, {})
 
     def keep(sha256: str, kind: str, data: bytes) -> None:
+        nonlocal max_bytes
         page.large[sha256] = (kind, data)
+        max_bytes -= len(data)
 
     for place, change in read_page(reader, "old", table, after, limit):
         page.inserts.append(wire.encode_change(change, keep))

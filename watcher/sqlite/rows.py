@@ -94,7 +94,11 @@ class RowReader:
             yield from self.select_bytes(columns, *self.bind(rest, parameters), 0)
 
     def bind(self, rest: str, parameters: Sequence[Value]) -> tuple[str, list[Any]]:
-        """Puts parameters in the place of the marks of a statement; returns it and its bindings."""
+        """Puts parameters in the place of the marks of a statement; returns it and its bindings.
+
+        Raises:
+            MalformedPosition: the database cannot hold one, so it is none of its values.
+        """
         # Text that is not valid has no form as a Python string; SQLite takes it as bytes.
         marks = ["CAST(? AS TEXT)" if isinstance(p, InvalidText) else "?" for p in parameters]
         values = [self._encode(p) if isinstance(p, InvalidText) else p for p in parameters]
@@ -104,7 +108,11 @@ class RowReader:
         # A cast takes bytes for text in the encoding of the database.
         if self._encoding == "utf-8":
             return text.data
-        return text.data.decode("utf-8", "surrogatepass").encode(self._encoding, "surrogatepass")
+        try:
+            data = text.data.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise MalformedPosition(str(text.data)) from error
+        return data.encode(self._encoding, "surrogatepass")
 
     def select_bytes(
         self, columns: Sequence[str], sql: str, bindings: Sequence[Any], skip: int

@@ -17,6 +17,9 @@ from watcher.sqlite.names import quote
 from watcher.sqlite.rows import MARK, RowLost, RowReader, key_of, select_known
 from watcher.sqlite.schema import TableSchema
 
+MAX_VALUE_BYTES = 1024 * 1024
+"""Bytes a value may have in a slice; SQLite tells them without reading the value."""
+
 # So many rows between two looks at the clock or the size.
 _STRIDE = 128
 # Rows that are counted in one step, well below a millisecond where they are not large.
@@ -30,11 +33,13 @@ class Slice(NamedTuple):
         number: of the identity they are known by.
         rows: what each is known by, and then the columns.
         next: place to go on from, None at the end of the table.
+        too_large: whether the row behind them has a value that is too large to be read.
     """
 
     number: int
     rows: list[tuple[Value, ...]]
     next: tuple[Value, ...] | None
+    too_large: bool = False
 
 
 class Counted(NamedTuple):
@@ -79,17 +84,21 @@ def read_slice(
         raise MalformedPosition(str(list(columns)))
     identity = table.identities[number]
     known = [f"t.{quote(name)}" for name in identity.columns]
-    exprs = [f"t.{quote(name)}" for name in columns]
+    exprs = [_bounded(f"t.{quote(name)}") for name in columns]
+    if exprs:
+        exprs.append(" OR ".join(_is_large(f"t.{quote(name)}") for name in columns))
     rest = f"{_behind(table, number, values)} ORDER BY {_order(table, number)} LIMIT {limit}"
     until = time.monotonic() + seconds
     rows: list[tuple[Value, ...]] = []
     if exprs:
         pairs = select_known(reader, known, exprs, rest, values)
     else:
-        pairs = ((place, ()) for place in reader.select_exact(known, rest, values))
-    for place, row in pairs:
+        pairs = ((place, (0,)) for place in reader.select_exact(known, rest, values))
+    for place, (*row, is_large) in pairs:
         if values and not rows and place == tuple(values):
             raise RowLost
+        if is_large:
+            return Slice(number, rows, None, too_large=True)
         rows.append((*place, *row))
         max_bytes -= _size(rows[-1])
         is_pause = len(rows) % _STRIDE == 0 and time.monotonic() > until
@@ -179,6 +188,14 @@ def _behind(table: TableSchema, number: int, values: Sequence[Value]) -> str:
         terms = identity.terms("t")
         where += f" AND ({','.join(terms)}) > ({','.join([MARK] * len(terms))})"
     return f"FROM old.{quote(table.name)} t WHERE {where}"
+
+
+def _is_large(column: str) -> str:
+    return f"coalesce(octet_length({column}), 0) > {MAX_VALUE_BYTES}"
+
+
+def _bounded(column: str) -> str:
+    return f"CASE WHEN {_is_large(column)} THEN NULL ELSE {column} END"
 
 
 def _order(table: TableSchema, number: int) -> str:

@@ -41,8 +41,9 @@ class TooLarge(WatchError):
 
     def __str__(self) -> str:
         return (
-            f"the table {self.table[:80]!r} is too large to be shown by row numbers "
-            f"(more than {MAX_ROWS:,} rows, or very large values); it can be read page by page"
+            f"the table {self.table[:80]!r} is too large to be shown by row numbers in this "
+            f"order (more than {MAX_ROWS:,} rows, or a very large value in a column that it "
+            "needs); it can be read page by page"
         )
 
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import msgspec
 
 from watcher import wire
-from watcher.changes import Position, Value
+from watcher.changes import LargeValue, Position, Value
 from watcher.history import Entry
 from watcher.hub import Filter, Hub
 from watcher.sqlite.channel import Columns, Declared
 from watcher.sqlite.condition import Condition
 from watcher.sqlite.places import unpack
+from watcher.sqlite.slices import MAX_VALUE_BYTES
 from watcher.view.cursor import Cursor, Void
-from watcher.view.index import Index
+from watcher.view.index import Index, TooLarge
 from watcher.view.places import Place, Places
 from watcher.wire import RowChange, SchemaElement
 
@@ -145,7 +146,11 @@ class Order:
     def _value(self, after: Mapping[str, msgspec.Raw]) -> Value:
         if self._wanted.column is None:
             return None
-        return self.places.value(wire.decode_json(bytes(after[self._wanted.column])))
+        encoded = wire.decode_json(bytes(after[self._wanted.column]))
+        value = wire.decode_value(encoded)
+        if isinstance(value, LargeValue) and value.bytes > MAX_VALUE_BYTES:
+            raise TooLarge(self._wanted.table)
+        return self.places.value(encoded)
 
 
 class Selection:

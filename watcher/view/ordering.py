@@ -11,7 +11,13 @@ import apsw
 import msgspec
 
 from watcher.changes import Position, Row
-from watcher.errors import BadFilter, ReaderStopped, UnknownTable, WatchError
+from watcher.errors import (
+    BadFilter,
+    MalformedPosition,
+    ReaderStopped,
+    UnknownTable,
+    WatchError,
+)
 from watcher.hub import Hub
 from watcher.sqlite.channel import (
     AskColumns,
@@ -119,7 +125,8 @@ class Ordering:
                 try:
                     await self._build()
                     await self._follow()
-                except Void:
+                except (Void, MalformedPosition):
+                    # Of the table as it was before its definition changed.
                     self._drop()
                 except ReaderStopped:
                     await asyncio.sleep(_RETRY_SECONDS)
@@ -192,6 +199,8 @@ class Ordering:
             found = await self._hub.ask(
                 AskColumns(0, self.wanted.table, selection.columns, after, _CHUNK_ROWS), Columns
             )
+            if found.too_large:
+                raise TooLarge(self.wanted.table)
             # First all up to the state these rows belong to.
             await order.advance(Position.parse(found.position))
             self._taken += await asyncio.to_thread(order.load, selection, found)
@@ -263,7 +272,7 @@ class Ordering:
                 return self._progress()
             try:
                 return await self._window(self._order, limit, offset, around, desc)
-            except Void:
+            except (Void, MalformedPosition):
                 self._drop()
                 return self._progress()
             except apsw.Error as error:
@@ -296,12 +305,7 @@ class Ordering:
         self, order: Order, limit: int, offset: int, around: Row | None, desc: bool
     ) -> Window:
         """Reads a window and its rows as of one state: the index goes where the rows are."""
-        seek = None
-        if around is not None:
-            try:
-                seek = order.places.of(around)
-            except KeyError:
-                raise BadFilter("around", "is no key of this table") from None
+        seek = None if around is None else _place_of(order, around)
         known = order.noted = {}
         margin = 0
         try:
@@ -316,17 +320,20 @@ class Ordering:
                 else:
                     wanted = dict.fromkeys((*found.places, *found.wider))
                     missing = [place for place in wanted if place not in known]
-                    await self._read(order, missing, known)
-                    # What came meanwhile may have moved the window; the faster, the further.
-                    margin = min(MAX_LIMIT, 2 * margin + _MARGIN)
+                    if await self._read(order, missing, known):
+                        # What came meanwhile may have moved the window; the faster, the further.
+                        margin = min(MAX_LIMIT, 2 * margin + _MARGIN)
         finally:
             order.noted = None
 
-    async def _read(self, order: Order, places: list[Place], known: Known) -> None:
+    async def _read(self, order: Order, places: list[Place], known: Known) -> bool:
+        """Reads rows, as many as come at once; returns whether these were all."""
         answer = await self._hub.ask(AskKeyed(0, self.wanted.table, pack_rows(places)), Keyed)
         await order.advance(Position.parse(answer.position))
-        for place, insert in zip(places, _decode_inserts(answer.inserts), strict=False):
+        inserts = _decode_inserts(answer.inserts)
+        for place, insert in zip(places, inserts, strict=False):
             known[place] = None if insert is None else (insert.key, insert.after)
+        return len(inserts) == len(places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +359,13 @@ def _seek(
     wider = index.window(start, offset - start + limit + margin, desc=desc)
     places = wider[offset - start :][:limit]
     return _Found(places, wider, offset, index.rows, number, is_there)
+
+
+def _place_of(order: Order, key: Row) -> Place:
+    try:
+        return order.places.of(key)
+    except (KeyError, MalformedPosition):
+        raise BadFilter("around", "is no key of this table") from None
 
 
 def _window_of(found: _Found, known: Known, order: Order) -> Window:

@@ -41,7 +41,10 @@ class Places:
 
         Raises:
             KeyError: it is no key of this table.
+            MalformedPosition: the database cannot hold a value of it.
         """
+        for value in key.values():
+            self._reader.bind(MARK, [value])
         identities, by_key = self._declared.identities, self._declared.key
         if "$rowid" in key and "$rowid" not in by_key:
             if len(key) > 1 or (by_key and len(identities) == 1):

@@ -120,7 +120,9 @@ def past_routes(hub: Hub) -> APIRouter:
         _require_known(request, _STRETCH)
         _require_history(hub)
         ends = (_position("from", begin), _position("to", to))
-        found = await past.in_thread(lambda: stretch(hub.state_directory, *ends, marks, table))
+        found = await past.in_thread(
+            lambda: stretch(hub.state_directory, *ends, marks, table, lambda: hub.closed)
+        )
         body = {
             "changesets": found.changesets,
             "oldest": {"position": str(found.oldest), "time": _time(found.began)},
