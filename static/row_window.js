@@ -71,7 +71,7 @@ export class RowWindow {
   /**
    * Looks at something.
    * @param {import("./rows_source.js").Query | null} query
-   * @param {import("./rows_source.js").PresentRows | import("./past_rows.js").PastRows} [source]
+   * @param {import("./rows_source.js").PresentRows | import("./walked_rows.js").WalkedRows} [source]
    *   where the rows come from from now on
    * @param {string | null} [time] of what is shown now: where the same rows come from another
    *   moment, what differs is marked
@@ -118,7 +118,9 @@ export class RowWindow {
 
   /** The view shows other rows than before. */
   look() {
-    if (this.#query === null || this.state.kind === "loading" || this.#refetch) return;
+    const { kind } = this.state;
+    // What has failed is tried again after a pause, or not at all.
+    if (this.#query === null || kind === "loading" || kind === "failed" || this.#refetch) return;
     const [first, end] = this.#eye.seen();
     const from = Math.max(0, first - AHEAD);
     const to = Math.min(this.live.total, end + AHEAD);
@@ -178,6 +180,7 @@ export class RowWindow {
       this.#failures = 0;
     } catch (error) {
       if (abort.signal.aborted) return;
+      this.#refetch = null;
       pause = this.#failed(error);
     }
     if (abort.signal.aborted) return;
@@ -192,9 +195,7 @@ export class RowWindow {
     const around = sought ?? this.#eye.anchor();
     const [first, end] = this.#eye.seen();
     const limit = Math.min(2 * LARGEST, 2 * (end - first + AHEAD));
-    // The past has no numbers: it begins with the row it was told to begin with.
-    const which = around === null || !this.#source.live ? { offset: 0 } : { around };
-    const ask = { ...which, limit, atLeast: this.#position };
+    const ask = { ...this.#which(around, first), limit, atLeast: this.#position };
     const stretch = await this.#source.fetch(this.#query, ask, signal);
     if (signal.aborted) return undefined;
     this.#took = performance.now() - this.#began;
@@ -206,6 +207,14 @@ export class RowWindow {
     const pause = sought !== null && sought === this.#sought ? this.#found(sought) : undefined;
     this.#eye.painted();
     return pause;
+  }
+
+  #which(around, first) {
+    const { numbered, known, live } = this.#source;
+    if (numbered) return around === null ? { offset: 0 } : { around };
+    // At first there is nothing before the row it was told to begin with.
+    const isFirst = around === null || known === 0;
+    return { offset: isFirst ? 0 : Math.max(0, first - AHEAD), anew: live };
   }
 
   // A row that has just been added may not have come through the stream yet.
@@ -235,9 +244,11 @@ export class RowWindow {
 
   #failed(error) {
     if (!(error instanceof Refused)) throw error;
-    const again = error.status === 0 || error.status === 503;
-    this.#say({ kind: "failed", problem: error, again });
+    const again = error.status === 0 || error.status >= 500;
     this.#wanted = again;
+    // What is held are rows of something else, such as the condition before.
+    if (!again) this.live.clear();
+    this.#say({ kind: "failed", problem: error, again });
     return RETRIES[Math.min(this.#failures++, RETRIES.length - 1)];
   }
 
@@ -260,8 +271,9 @@ export class RowWindow {
     if (abort.signal.aborted) return;
     if (stretch.state === "ready") this.live.put(stretch.offset, stretch.rows, performance.now());
     // Numbers of before and after a change do not fit together.
-    const moved = stretch.state !== "ready" || (stretch.total !== this.live.total && this.#source.live);
-    if (!this.#source.live) this.live.slots.total = stretch.total;
+    const { numbered } = this.#source;
+    const moved = stretch.state !== "ready" || (numbered ? stretch.total !== this.live.total : stretch.moved);
+    if (!numbered) this.live.slots.total = stretch.total;
     if (this.live.arrived() || moved) this.refresh();
     this.#eye.painted();
     this.look();

@@ -1,4 +1,7 @@
-/** Where the rows of a grid come from: stretches by number, at present; `past_rows.js` has those of before. */
+/**
+ * Where the rows of a grid come from: stretches by number, at present. `walked_rows.js` has those
+ * without numbers.
+ */
 
 const FIRST = 200; // rows shown while the order is not known yet
 
@@ -26,6 +29,8 @@ const FIRST = 200; // rows shown while the order is not known yet
 export class PresentRows {
   /** Whether the stream changes them. */
   live = true;
+  /** Whether the rows have numbers, which do not depend on what was looked at before. */
+  numbered = true;
   #api;
 
   /** @param {import("./api.js").Api} api */

@@ -4,6 +4,7 @@ import { idOf } from "../model/live_rows.js";
 import { RowWindow } from "../row_window.js";
 import { PastRows } from "../past_rows.js";
 import { PresentRows } from "../rows_source.js";
+import { largeRows } from "../walked_rows.js";
 import { byId, element, nameElement } from "./element.js";
 import { GridBar } from "./grid_bar.js";
 import { GridView } from "./grid_view.js";
@@ -29,6 +30,7 @@ class Grid {
   #offline = false;
   #present;
   #source; // of the rows shown
+  #large = null; // source of the table's rows where it is too large for numbers
   #moment = null; // the moment shown, null for now
 
   constructor(context) {
@@ -97,9 +99,25 @@ class Grid {
     this.#definition = table === null ? undefined : this.#context.catalog.table(table);
     this.#view.sorted(null, false);
     this.#view.define(this.#definition);
+    this.#large = null;
     this.#source = this.#moment ? this.#past(null) : this.#present;
     this.#window.open(this.#query, this.#source);
     this.#view.rewind();
+  }
+
+  // Of a table without row numbers there is only one order, but conditions may leave few enough.
+  get #now() {
+    return this.#query.where === null ? (this.#large ?? this.#present) : this.#present;
+  }
+
+  // By number, rows can be had of a table that is not too large; by key of any.
+  #walk() {
+    this.#large = largeRows(this.#context.api);
+    this.#source = this.#large;
+    this.#query = { ...this.#query, order: null, desc: false };
+    this.#view.sorted(null, false);
+    this.#view.rewind();
+    this.#window.open(this.#query, this.#source);
   }
 
   #past(begin) {
@@ -115,7 +133,7 @@ class Grid {
     this.#bar.past(this.#moment && asOf(this.#moment));
     if (this.#query === null) return;
     const begin = this.#view.top()?.key ?? this.#source.begin ?? null;
-    this.#source = this.#moment ? this.#past(begin) : this.#present;
+    this.#source = this.#moment ? this.#past(begin) : this.#now;
     const order = this.#moment ? null : this.#query.order;
     this.#view.sorted(order, this.#query.desc);
     this.#window.open(this.#query, this.#source, this.#query.order === null ? (shown ?? "") : null);
@@ -150,6 +168,7 @@ class Grid {
 
   #sort(column) {
     if (this.#moment) return this.#bar.say("Rows of the past come in the order of their key.", { mood: "quiet", passing: true });
+    if (!this.#source.numbered) return this.#bar.say("This table is too large to be sorted.", { mood: "quiet", passing: true });
     const { order, desc } = this.#query;
     const next = { order: column.name, desc: false };
     if (column.isRowid || (order === column.name && desc)) next.order = null;
@@ -166,8 +185,9 @@ class Grid {
   #ask(part) {
     if (this.#query === null) return;
     this.#query = { ...this.#query, ...part };
+    this.#source = this.#moment ? this.#source : this.#now;
     this.#view.rewind();
-    this.#window.open(this.#query);
+    this.#window.open(this.#query, this.#source);
   }
 
   get #writable() {
@@ -191,7 +211,9 @@ class Grid {
   }
 
   #revealed(key, index) {
-    if (index === undefined) this.#bar.say("This row is gone.", { mood: "quiet", passing: true });
+    const numbered = this.#source.numbered;
+    const sentence = numbered ? "This row is gone." : "This table is too large to go to a row that is not in sight.";
+    if (index === undefined) this.#bar.say(sentence, { mood: "quiet", passing: true });
     else this.#view.reveal(index, idOf(key));
   }
 
@@ -199,8 +221,10 @@ class Grid {
     this.#view.changed();
     const { state, live } = this.#window;
     const known = state.kind === "ready" || (state.kind === "failed" && live.size > 0);
-    const isOpen = this.#moment !== null && !this.#source.isWhole;
-    this.#bar.count(known ? live.total : null, { filtered: !this.#moment && this.#query?.where !== null, isOpen });
+    const { numbered, isWhole } = this.#source;
+    const isOpen = !numbered && !isWhole;
+    const total = numbered ? live.total : this.#source.known;
+    this.#bar.count(known ? total : null, { filtered: !this.#moment && this.#query?.where !== null, isOpen });
     this.#blank();
   }
 
@@ -222,6 +246,7 @@ class Grid {
 
   #stated() {
     const { kind, progress, problem, again } = this.#window.state;
+    if (kind === "failed" && problem.status === 422 && this.#isByKey) return this.#walk();
     const sorting = this.#query?.order || this.#query?.where;
     this.#bar.invalid(kind === "failed" && this.#query?.where !== null && problem.status === 422);
     this.#view.root.classList.toggle("loading", kind === "loading" || kind === "building");
@@ -233,11 +258,19 @@ class Grid {
     } else if (kind === "building" && progress !== undefined) {
       const what = sorting ? "The rows are being sorted" : "The rows are being counted";
       this.#bar.say(`${what}: ${Math.round(progress * 100)} %`, { mood: "quiet" });
+    } else if (this.#source === this.#large) {
+      this.#bar.say("This table is too large for row numbers: it is read page by page, by key.", { mood: "quiet" });
     } else if (this.#moment && this.#source.begin !== null) {
       this.#bar.say("The rows before these are not shown.", { mood: "quiet", again: () => this.#rewind(), label: "From the first row" });
     } else this.#bar.say(null);
     this.#actions.update();
     this.#painted();
+    return undefined;
+  }
+
+  // Whether the rows are asked for by number although by their key alone they could be had, too.
+  get #isByKey() {
+    return this.#source === this.#present && this.#query.where === null && this.#query.order === null;
   }
 
   #blank() {

@@ -76,7 +76,7 @@ export class GridBar {
   count(total, { filtered, isOpen }) {
     this.#count.hidden = total === null;
     let text = total === null ? "" : counted(total, filtered ? "match" : "row").replace(/matchs$/, "matches");
-    if (isOpen) text = `more than ${text}`;
+    if (isOpen && text) text = `more than ${text}`;
     if (this.#count.textContent !== text) this.#count.textContent = text;
   }
 
