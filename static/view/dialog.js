@@ -19,7 +19,9 @@ export function openDialog(title, { className = "", onClose } = {}) {
   root.setAttribute("aria-labelledby", heading.id);
   close.addEventListener("click", () => root.close());
   root.addEventListener("click", (event) => {
-    if (event.target === root) root.close(); // only what lies beside its content is the dialog itself
+    // Only what lies beside its content is the dialog itself; the second click of two may have been
+    // meant for what the first one opened it from.
+    if (event.target === root && event.detail < 2) root.close();
   });
   root.addEventListener("close", () => {
     root.remove();
