@@ -63,16 +63,35 @@ export class Api {
       request.body = JSON.stringify(body);
       request.headers["Content-Type"] = "application/json";
     }
-    let response;
-    try {
-      response = await fetch(this.address(path, parameters), request);
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-      throw new Refused(0, {});
-    }
-    const parsed = parse(await response.text());
+    const { response, content } = await fetched(this.address(path, parameters), request);
+    const parsed = parse(new TextDecoder().decode(content));
     if (!response.ok) throw new Refused(response.status, parsed);
     return { status: response.status, body: parsed };
+  }
+
+  /**
+   * Fetches a value that is too large for the stream.
+   * @param {{$large: {type: "text" | "blob", sha256: string}}} large what stands for it in a row
+   * @returns {Promise<string | Uint8Array>}
+   * @throws {Refused} it is not kept any more, or cannot be had.
+   */
+  async value({ $large: { type, sha256 } }) {
+    const { response, content } = await fetched(this.address(["values", sha256]), {});
+    const detail = response.status === 404 ? "This value is not kept any more." : undefined;
+    if (!response.ok) throw new Refused(response.status, { detail });
+    // A byte order mark is a character of the text.
+    return type === "text" ? new TextDecoder("utf-8", { ignoreBOM: true }).decode(content) : content;
+  }
+}
+
+// An answer may break off after its head has come; that is no other trouble than before it.
+async function fetched(address, request) {
+  try {
+    const response = await fetch(address, request);
+    return { response, content: new Uint8Array(await response.arrayBuffer()) };
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, {});
   }
 }
 

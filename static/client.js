@@ -137,7 +137,9 @@ export class Connection {
     const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
     const answer = await fetch(url, { headers });
     if (!answer.ok) throw new Error(`The value cannot be had (${answer.status}).`);
-    return type === "text" ? answer.text() : new Uint8Array(await answer.arrayBuffer());
+    const bytes = new Uint8Array(await answer.arrayBuffer());
+    // A byte order mark is a character of the text, which `answer.text()` would drop.
+    return type === "text" ? new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) : bytes;
   }
 
   /** Tries again now instead of waiting; an open socket is replaced. */

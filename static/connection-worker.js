@@ -185,10 +185,11 @@ class SharedConnection {
   }
 
   #forget(port) {
-    this.#waiting.delete(port);
-    if (!this.#tabs.delete(port)) return;
-    if (this.#tabs.size > 0) this.#tellNumber();
-    else this.#rest();
+    const waited = this.#waiting.delete(port);
+    const listened = this.#tabs.delete(port);
+    // Who waits for the end of a changeset takes over.
+    if (this.#tabs.size > 0 && listened) this.#tellNumber();
+    else if (this.#tabs.size + this.#waiting.size === 0 && (waited || listened)) this.#rest();
   }
 
   /** Nobody listens: a tab in the browser's cache of pages may hold this worker for long. */

@@ -17,6 +17,13 @@ export function editCell(context, { table, column, held }, place, onClose) {
   editor.open(place);
 }
 
+let open = null; // closes the one that is open
+
+/** Closes the editor that is open, if any: what it stands over is shown no more. */
+export function closeEditor() {
+  open?.();
+}
+
 class CellEditor {
   #context;
   #table;
@@ -44,36 +51,42 @@ class CellEditor {
   }
 
   async open(place) {
-    const value = await this.#whole(this.#seen[this.#column]);
-    if (value === undefined) return;
-    this.#field = new ValueField(this.#column, value);
+    open?.();
+    open = () => this.#close();
     const cancel = button("Cancel", "button small");
     cancel.addEventListener("click", () => this.#close());
     this.#save.type = "submit";
     const buttons = element("div", "editor-buttons", element("span", "note", "Enter saves, Shift+Enter: new line"), cancel, this.#save);
-    this.#root.append(this.#field.root, this.#said, buttons);
+    this.#root.append(this.#said, buttons);
     this.#root.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
     });
     this.#root.addEventListener("keydown", (event) => this.#pressed(event));
     document.body.append(this.#root);
+    await this.#begin();
+    if (!this.#root.isConnected) return;
     this.#root.showPopover();
     this.#root.style.minWidth = `${Math.max(place.width, 300)}px`;
     const { width, height } = this.#root.getBoundingClientRect();
     this.#root.style.left = `${Math.max(8, Math.min(place.left - 1, innerWidth - width - 8))}px`;
     this.#root.style.top = `${Math.max(8, Math.min(place.top - 1, innerHeight - height - 8))}px`;
-    this.#field.focus();
+    (this.#field ?? cancel).focus();
   }
 
-  // A value that is kept beside the stream is fetched before it is edited.
-  async #whole(value) {
-    if (!value?.$large) return value ?? null;
-    const { type, sha256 } = value.$large;
-    const answer = await fetch(this.#context.api.address(["values", sha256]));
-    if (!answer.ok) return undefined;
-    if (type === "text") return answer.text();
-    return { $blob: toBase64(new Uint8Array(await answer.arrayBuffer())) };
+  async #begin() {
+    const value = this.#seen[this.#column] ?? null;
+    try {
+      // What is kept beside the stream is fetched before it is edited.
+      const whole = value?.$large ? await this.#context.api.value(value) : value;
+      this.#field = new ValueField(this.#column, whole instanceof Uint8Array ? { $blob: toBase64(whole) } : whole);
+      this.#root.prepend(this.#field.root);
+    } catch (error) {
+      if (error.name !== "Refused") throw error;
+      this.#said.hidden = false;
+      this.#said.textContent = error.message;
+      this.#save.hidden = true;
+    }
   }
 
   #pressed(event) {
@@ -88,6 +101,7 @@ class CellEditor {
   }
 
   async #send() {
+    if (this.#save.hidden || this.#save.disabled) return;
     const { value, problem } = this.#field.read();
     if (problem) return;
     this.#save.disabled = true;
@@ -119,8 +133,12 @@ class CellEditor {
   }
 
   #close() {
+    if (!this.#root.isConnected) return;
+    open = null;
+    // Who has gone on elsewhere meanwhile stays there.
+    const held = document.activeElement === document.body || this.#root.contains(document.activeElement);
     this.#root.remove();
-    this.#onClose();
+    if (held) this.#onClose();
   }
 }
 

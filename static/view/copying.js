@@ -89,11 +89,7 @@ function sourceOf(context) {
     async value({ $large }) {
       bytes += $large.bytes;
       if (bytes > MOST_LARGE) throw new Refused(422, { detail: "Its values are too large to be copied." });
-      const answer = await fetch(context.api.address(["values", $large.sha256]));
-      if (!answer.ok) throw new Refused(answer.status, { detail: "A large value of it is not kept any more." });
-      const content = new Uint8Array(await answer.arrayBuffer());
-      // A mark at the beginning is a character like others.
-      return $large.type === "text" ? new TextDecoder("utf-8", { ignoreBOM: true }).decode(content) : content;
+      return context.api.value({ $large });
     },
   };
 }

@@ -15,18 +15,7 @@ import * as charts from "./charts.js";
 import * as versions from "./versions.js";
 import { openMenu } from "./menu.js";
 import { byId, sentenceNodes } from "./element.js";
-
-const RESETS = {
-  start: "The stream begins here.",
-  position_expired:
-    "This page was away for longer than the history reaches back. " +
-    "What changed in the meantime is not shown.",
-  unknown_epoch:
-    "The watcher has begun a new history. What changed while this page was away is not shown.",
-  replaced:
-    "The database was replaced by a file that cannot be compared with it. " +
-    "Changes are shown from here on.",
-};
+import { resetSentence } from "./states.js";
 
 /** @param {import("../context.js").Context} context */
 export function mount(context) {
@@ -96,9 +85,10 @@ class FeedPart {
   }
 
   #reset(reason) {
-    const text = RESETS[reason] ?? `The stream began anew (${reason}).`;
+    const text = resetSentence(reason);
     this.#all.notice(text);
-    if (this.#wanted !== this.#all) this.#wanted.notice(text);
+    // A connection of its own is told by itself.
+    if (this.#wanted !== this.#all && this.#where === null) this.#wanted.notice(text);
     this.#view.changed();
   }
 
@@ -132,7 +122,7 @@ class FeedPart {
         this.#view.changed();
       },
       onReset: ({ reason }) => {
-        feed.notice(RESETS[reason] ?? `The stream began anew (${reason}).`);
+        feed.notice(resetSentence(reason));
         this.#view.changed();
       },
       onPosition: ({ position }) => (before = position),
@@ -195,7 +185,7 @@ class FeedPart {
       // The whole changeset may be held although the filter shows a part of it.
       const whole = this.#all.at(entry.position) ?? entry;
       const items = change ? changeMenu(this.#context, change, whole) : changesetMenu(this.#context, whole);
-      openMenu(button, items);
+      openMenu(items, button, button);
     }
   }
 }

@@ -85,10 +85,11 @@ class Grid {
     context.on("health", () => this.#actions.update());
     context.on("reset", () => this.#window.refresh());
     context.on("connection", ({ state }) => {
-      const offline = state === "waiting" || state === "closed";
       if (state === "live" && this.#query) this.#window.refresh();
-      if (offline === this.#offline && state !== "live") return;
-      this.#offline = offline && state !== "live";
+      // A try to connect is not yet a connection: until it is live nothing has changed.
+      const offline = state === "waiting" || state === "closed" || (this.#offline && state !== "live");
+      if (offline === this.#offline) return;
+      this.#offline = offline;
       this.#stated();
     });
   }
@@ -256,8 +257,8 @@ class Grid {
     } else if (kind === "failed") {
       this.#bar.say(problem.message, { again: again ? () => this.#window.refresh(true) : undefined });
     } else if (kind === "building" && progress !== undefined) {
-      const what = sorting ? "The rows are being sorted" : "The rows are being counted";
-      this.#bar.say(`${what}: ${Math.round(progress * 100)} %`, { mood: "quiet" });
+      const what = sorting ? "The rows are being sorted…" : "The rows are being counted…";
+      this.#bar.say(what, { mood: "quiet", progress: `${Math.round(progress * 100)} %` });
     } else if (this.#source === this.#large) {
       this.#bar.say("This table is too large for row numbers: it is read page by page, by key.", { mood: "quiet" });
     } else if (this.#moment && this.#source.begin !== null) {

@@ -19,6 +19,9 @@ export class GridBar {
   #asked = "";
   #passing = null; // timer of a sentence that stays for a while
   #next = [null]; // what is to be said after it
+  #shown = JSON.stringify([null, "problem", undefined]); // what is said now
+  #again = undefined; // what the button beside it does
+  #progress = document.createTextNode("");
 
   /** @param {{filter: (where: string | null) => void, retry: () => void}} actions */
   constructor(actions) {
@@ -102,26 +105,38 @@ export class GridBar {
   /**
    * Says how it goes, in a line under the bar.
    * @param {string | null} sentence null: all is well
-   * @param {{mood?: string, again?: () => void, label?: string, passing?: boolean}} [how] what a
-   *   button does, and its label; whether the sentence stays for a while only, whatever comes meanwhile
+   * @param {{mood?: string, again?: () => void, label?: string, passing?: boolean, progress?: string}} [how]
+   *   what a button does, and its label; whether the sentence stays for a while only, whatever
+   *   comes meanwhile; and how far it is, which is for the eyes alone
    */
-  say(sentence, { mood = "problem", again, label = "Try again", passing = false } = {}) {
-    if (this.#passing !== null && !passing) return (this.#next = [sentence, { mood, again, label }]);
+  say(sentence, { mood = "problem", again, label = "Try again", passing = false, progress = "" } = {}) {
+    if (this.#passing !== null && !passing) return (this.#next = [sentence, { mood, again, label, progress }]);
     clearTimeout(this.#passing);
     this.#next = [null];
     this.#passing = passing ? setTimeout(() => this.#passed(), PASSING) : null;
+    this.#again = again;
+    // What is said already is not said anew: a reader would read it, and a button lose the focus.
+    const shown = JSON.stringify([sentence, mood, again && label]);
+    if (shown !== this.#shown) this.#draw(sentence, mood, again && label);
+    this.#shown = shown;
+    if (this.#progress.data !== progress) this.#progress.data = progress;
+    return undefined;
+  }
+
+  #draw(sentence, mood, label) {
     this.#said.hidden = sentence === null;
-    if (sentence === null) return this.#said.replaceChildren();
     this.#said.className = `grid-said ${mood}`;
-    const nodes = [element("span", "", element("bdi", "", sentence))];
-    if (again) {
+    if (sentence === null) return this.#said.replaceChildren();
+    const progress = element("span", "", this.#progress);
+    progress.setAttribute("aria-hidden", "true");
+    const nodes = [element("span", "", element("bdi", "", sentence), " ", progress)];
+    if (label) {
       const button = element("button", "button small", label);
       button.type = "button";
-      button.addEventListener("click", again);
+      button.addEventListener("click", () => this.#again?.());
       nodes.push(button);
     }
-    this.#said.replaceChildren(...nodes);
-    return undefined;
+    return this.#said.replaceChildren(...nodes);
   }
 
   #passed() {

@@ -14,6 +14,7 @@ export function mount(context) {
   let oldest = null; // time of the first change that waits for the next frame
   let painted = -Infinity;
   const measure = () => {
+    if (oldest === null) return;
     const now = context.clock.server(Date.now());
     context.latency.add(now - oldest);
     oldest = null;
@@ -24,6 +25,7 @@ export function mount(context) {
     byId("latency-line").hidden = false;
   };
   context.on("connection", ({ state }) => (isLive = state === "live"));
+  document.addEventListener("visibilitychange", () => (oldest = null)); // its frame may come in hours
   context.on("changes", ({ time }) => {
     // What is caught up says nothing of the way, and a page in the background paints nothing.
     if (!isLive || !context.clock.known || document.visibilityState === "hidden") return;

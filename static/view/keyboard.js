@@ -21,8 +21,15 @@ const OVERVIEW = [
     ["Enter", "Look at the rows of this table"],
   ]],
   ["Rows", [
-    ["↑ ↓ ← →", "Move from cell to cell"],
-    ["Enter", "Show the whole value, or edit it"],
+    ["↑ ↓ ← →", "Move from cell to cell, and to the head"],
+    ["Enter", "Show the whole value; in the head: sort"],
+    ["F2", "Edit the value, where it may be changed"],
+    ["Del", "Delete the row, where it may be changed"],
+    ["Ctrl+C", "Copy the value"],
+    ["Shift+F10", "More to do with the row"],
+  ]],
+  ["Changes", [
+    ["p", "Pause and resume the list"],
   ]],
 ];
 

@@ -73,6 +73,7 @@ export class MomentBar {
     });
     context.on("changes", ({ changes }) => this.#changed(changes));
     context.on("reset", () => this.#lookSoon());
+    document.addEventListener("visibilitychange", () => this.#stale && this.#lookSoon());
     context.on("connection", ({ state }) => state === "live" && this.#lookSoon());
   }
 

@@ -1,12 +1,13 @@
 /** What can be done with the marked row: by menu, by key and by the buttons above the grid. */
 
 import { announce } from "./announce.js";
-import { editCell } from "./cell_editor.js";
+import { closeEditor, editCell } from "./cell_editor.js";
 import { element } from "./element.js";
 import { valueOf } from "./grid_columns.js";
 import { addRow, deleteRow } from "./row_dialogs.js";
-import { openMenu } from "./row_menu.js";
+import { openMenu } from "./menu.js";
 import { copied, showValue } from "./value_dialog.js";
+import { jsonOf } from "../model/json.js";
 import { read } from "../model/values.js";
 
 /**
@@ -37,11 +38,9 @@ export class RowActions {
     this.#add.id = "add-row";
     this.#more.id = "row-actions";
     this.#add.addEventListener("click", () => addRow(context, grid.table()));
-    this.#more.addEventListener("click", () => {
-      const { left, bottom } = this.#more.getBoundingClientRect();
-      this.menu(grid.view.active, { x: left, y: bottom + 4 });
-    });
+    this.#more.addEventListener("click", () => this.menu(grid.view.active, this.#more));
     tools.append(this.#add, this.#more);
+    for (const event of ["chosen", "moment"]) context.on(event, closeEditor);
   }
 
   /** What may be done is another. */
@@ -72,11 +71,14 @@ export class RowActions {
     editCell(this.#context, what, cell.getBoundingClientRect(), () => view.root.focus());
   }
 
-  /** @param {{index: number, column: number}} place @param {{x: number, y: number}} at on the screen */
+  /**
+   * @param {{index: number, column: number}} place
+   * @param {HTMLElement | {x: number, y: number}} at a button, or a point of the screen
+   */
   menu(place, at) {
     const [held, column] = this.#at(place);
     if (!held || !column) return;
-    openMenu(this.#items(place, held, column), at, () => this.#grid.view.root.focus());
+    openMenu(this.#items(place, held, column), at, this.#grid.view.root);
   }
 
   /**
@@ -92,7 +94,8 @@ export class RowActions {
     else if (event.key === "Delete" && this.#grid.writable()) this.#delete(held);
     else if (isCopy) this.#copy(textOf(column, held));
     else if (event.key === "ContextMenu" || (event.shiftKey && event.key === "F10")) {
-      const { left, bottom } = this.#grid.view.cell.getBoundingClientRect();
+      // The marked cell may have been scrolled out of sight.
+      const { left, bottom } = (this.#grid.view.cell ?? this.#more).getBoundingClientRect();
       this.menu(place, { x: left, y: bottom });
     } else return false;
     return true;
@@ -101,14 +104,14 @@ export class RowActions {
   #items(place, held, column) {
     const table = this.#grid.table();
     const items = [
-      { label: "Show the whole value", hint: "Enter", action: () => this.open(place) },
-      { label: "Copy the value", hint: "Ctrl C", action: () => this.#copy(textOf(column, held)) },
-      { label: "Copy the row as JSON", action: () => this.#copy(JSON.stringify(held.row, null, 2)) },
-      { label: "History of this row", action: () => this.#context.tell("versions", { table, key: held.key }) },
+      { label: "Show the whole value", hint: "Enter", act: () => this.open(place) },
+      { label: "Copy the value", hint: "Ctrl C", act: () => this.#copy(textOf(column, held)) },
+      { label: "Copy the row as JSON", act: () => this.#copy(jsonOf(held.row)) },
+      { label: "History of this row", act: () => this.#context.tell("versions", { table, key: held.key }) },
     ];
-    if (this.#mayEdit(column)) items.push({ label: "Edit", hint: "F2", action: () => this.edit(place) });
+    if (this.#mayEdit(column)) items.push({ label: "Edit", hint: "F2", act: () => this.edit(place) });
     if (this.#grid.writable()) {
-      items.push({ label: "Delete the row…", hint: "Del", danger: true, action: () => this.#delete(held) });
+      items.push({ label: "Delete the row…", hint: "Del", danger: true, act: () => this.#delete(held) });
     }
     return items;
   }

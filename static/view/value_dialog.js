@@ -65,16 +65,14 @@ async function showLarge(context, { type, bytes, sha256 }, body, footer) {
   const note = element("p", "note loading", `${type === "text" ? "Text" : "Blob"}, ${counted(bytes, "byte")}: fetching it…`);
   body.append(note);
   try {
-    const answer = await fetch(context.api.address(["values", sha256]));
-    if (!answer.ok) throw new Error(answer.status === 404 ? "It is not kept any more." : `It cannot be had (${answer.status}).`);
-    const content = new Uint8Array(await answer.arrayBuffer());
+    const content = await context.api.value({ $large: { type, sha256 } });
     note.remove();
-    if (type === "text") showText(new TextDecoder().decode(content), body, footer);
+    if (type === "text") showText(content, body, footer);
     else showBytes(content, "Blob", body, footer);
   } catch (error) {
+    if (error.name !== "Refused") throw error;
     note.className = "problem";
-    const reason = error instanceof TypeError ? "The service cannot be reached." : error.message;
-    note.replaceChildren(reason, button("Try again", () => {
+    note.replaceChildren(error.message, button("Try again", () => {
       note.remove();
       showLarge(context, { type, bytes, sha256 }, body, footer);
     }));

@@ -114,7 +114,10 @@ class RowVersions {
       this.#list.prepend(item);
     }
     if (this.#list.childElementCount <= MOST) return;
-    while (this.#list.childElementCount > MOST) this.#list.lastElementChild.remove();
+    while (this.#list.childElementCount > MOST) {
+      this.#seen.delete(this.#list.lastElementChild.dataset.position);
+      this.#list.lastElementChild.remove();
+    }
     this.#say(`Only the newest ${counted(MOST, "version")} are shown.`);
   }
 
@@ -136,6 +139,7 @@ class RowVersions {
     head.append(element("span", "version-acts", ...this.#acts(change, { position, time })));
     const item = element("li", "version", head, fieldsElement(change, this.#context.catalog));
     item.dataset.op = op;
+    item.dataset.position = position;
     return item;
   }
 

@@ -123,6 +123,8 @@ def test_a_lost_history_is_told(watch: Watch) -> None:
 def test_a_database_of_another_kind_in_its_place_is_told(watch: Watch, tmp_path: Path) -> None:
     """Text in another encoding cannot be compared: the page goes on with the tables of now."""
     watched = watch()
+    # What the page asks of the tables of before, in the moment of the change.
+    watched.refusals |= {404}
     other = tmp_path / "other.db"
     years = 'CREATE TABLE years("2", "1"); INSERT INTO years VALUES (0, 0);'
     run_shell(watched.shell, other, f"PRAGMA encoding='UTF-16le'; {years}")
@@ -172,6 +174,7 @@ def test_how_far_the_first_copy_is_is_told(watch: Watch) -> None:
     # 300 MB take a while.
     rows = "WITH RECURSIVE n(i) AS (VALUES(2) UNION ALL SELECT i+1 FROM n WHERE i<3000) "
     watched = watch(setup=f"{rows} INSERT INTO items SELECT i, 'n', zeroblob(100000) FROM n;")
+    watched.refusals |= {503}  # there are no rows to be had meanwhile
     served = watched.served
     # Rows are asked for before they can be had.
     watched.refusals.add(503)
@@ -219,6 +222,10 @@ def test_the_panel_tells_all_of_the_connection(watch: Watch) -> None:
     page = watched.page
     pill = page.locator("#connection")
     expect(page.locator("#latency-line")).to_be_hidden()
+    # Without the server's clock nothing can be measured.
+    pill.click()
+    expect(page.locator("#panel-clients")).to_have_text("1 client at the service")
+    page.keyboard.press("Escape")
     watched.edit("UPDATE items SET value = 'measured';")
     expect(page.locator("#latency")).to_have_text(re.compile(r"^[\d.]+ m?s · last [\d.]+ m?s$"))
     pill.click()

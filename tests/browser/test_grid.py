@@ -289,6 +289,8 @@ def test_a_million_rows(watch: Watch) -> None:
     page = watched.page
     grid = page.locator("#grid")
     expect_count(page, "1,000,000 rows")
+    # From its next frame on there is room to scroll.
+    expect(grid).to_have_attribute("aria-rowcount", "1000001")
     assert page.evaluate("document.querySelectorAll('#grid .grid-row').length") < 80
     grid.evaluate("grid => grid.scrollTop = grid.scrollHeight")
     expect(cell(page, "1000000", 2)).to_have_text("row 1000000")
@@ -334,6 +336,7 @@ def test_the_keyboard_suffices(watch: Watch) -> None:
     expect(marked).to_have_text("30000")
     press("Control+Home", "ArrowUp", "ArrowRight", "ArrowRight", "Enter")
     expect(head(page, "n")).to_have_attribute("aria-sort", "ascending")
+    expect(page.locator("#grid")).to_have_attribute("aria-busy", "false")
     press("ArrowDown", "ArrowLeft")
     expect(marked).to_have_text(content(watched, "SELECT name FROM many ORDER BY n LIMIT 1")[0][0])
     press("Enter")
