@@ -247,6 +247,8 @@ def test_another_epoch_is_another_past(database: MakeDatabase) -> None:
         await told_of.after("INSERT INTO t VALUES (1, 1)")
         position, tables = told_of.moments[-1]
         assert (await told(told_of.past, "t", position, 2))[1] == tables["t"].rows
+        # Nor has an offset of this history one in that.
+        assert await told_of.why_not("t", position.replace(hub.head.epoch, epoch)) == "expired"
 
     play(path, tell)
 

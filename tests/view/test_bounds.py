@@ -141,3 +141,20 @@ def test_a_text_that_utf_16_has_no_form_for_is_no_key(order: str, tmp_path: Path
         token = urlsafe_b64encode(b'[0,{"$text":"gICA"}]').decode().rstrip("=")
         page = http.get("/tables/t/rows", params={"after": token})
         assert [found.status_code, past.status_code, page.status_code] == [422, 422, 422]
+
+
+def test_a_table_that_was_away_is_ordered_by_a_condition_again(
+    tmp_path: Path, write: Write
+) -> None:
+    script = "CREATE TABLE t(id INTEGER PRIMARY KEY, x); INSERT INTO t VALUES (1, 1), (2, 2);"
+    with watching(tmp_path, script) as (service, http):
+        asked: dict[str, str | int] = {"offset": 0, "where": "x > 1"}
+        while (found := http.get("/tables/t/rows", params=asked)).status_code == 202:
+            pass
+        assert found.json()["total"] == 1
+        reached(http, service.database, write, "ALTER TABLE t RENAME TO u")
+        sql = "ALTER TABLE u RENAME TO t; INSERT INTO t VALUES (3, 3)"
+        asked["at_least"] = reached(http, service.database, write, sql)
+        while (found := http.get("/tables/t/rows", params=asked)).status_code == 202:
+            pass
+        assert (found.status_code, found.json().get("total")) == (200, 2), found.text

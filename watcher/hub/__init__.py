@@ -1,7 +1,7 @@
 """Fan-out of one database's changes to any number of subscribers."""
 
 from watcher.hub.audience import Outlet
-from watcher.hub.filters import ALL, ROW_OPS, Filter
+from watcher.hub.filters import ALL, ROW_OPS, Filter, ViewVoid
 from watcher.hub.hub import Health, Hub, Rows
 from watcher.hub.meter import BUCKETS, Meter
 from watcher.hub.subscription import Subscription
@@ -21,4 +21,5 @@ __all__ = [
     "Rows",
     "Status",
     "Subscription",
+    "ViewVoid",
 ]

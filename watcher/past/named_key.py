@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -18,8 +17,6 @@ ROWID = "$rowid"
 def named_key(parameter: str, text: str) -> Key:
     """Reads the JSON object of a key, with values as on the wire.
 
-    JavaScript writes whole reals like integers, so `{"$real":"1.0"}` is one too.
-
     Args:
         parameter: its name, for errors.
         text: what was given.
@@ -31,15 +28,9 @@ def named_key(parameter: str, text: str) -> Key:
         body = wire.decode_json(text)
         if not isinstance(body, dict) or not body:
             raise BadFilter(parameter, 'must be a key, such as {"id":1}')
-        return {name: _value(value) for name, value in body.items()}
+        return {name: wire.decode_value(value) for name, value in body.items()}
     except (msgspec.DecodeError, UnicodeError, ProtocolError, ValueError) as error:
         raise BadFilter(parameter, f"is not a key ({error})") from error
-
-
-def _value(value: Any) -> Value:
-    if isinstance(value, dict) and isinstance(value.get("$real"), str) and len(value) == 1:
-        return float(value["$real"])
-    return wire.decode_value(value)
 
 
 def ordered(parameter: str, key: Key, *definitions: Sequence[str]) -> tuple[list[Value], bool]:

@@ -167,7 +167,8 @@ class Rewind:
         self._high = offset
 
     def _require(self, history: HistoryReader, position: Position) -> None:
-        if self._known.get(position.offset) == position.hash:
+        is_of_epoch = position.epoch == self._epoch
+        if is_of_epoch and self._known.get(position.offset) == position.hash:
             return
         found = history.locate(position)
         if isinstance(found, ResetReason):

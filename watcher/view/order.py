@@ -11,7 +11,7 @@ import msgspec
 from watcher import wire
 from watcher.changes import LargeValue, Position, Value
 from watcher.history import Entry
-from watcher.hub import Filter, Hub
+from watcher.hub import Filter, Hub, ViewVoid
 from watcher.sqlite.channel import Columns, Declared
 from watcher.sqlite.condition import Condition
 from watcher.sqlite.places import unpack
@@ -99,11 +99,18 @@ class Order:
         return len(rows)
 
     async def _tails(self, entries: Iterable[Entry]) -> list[bytes]:
-        """Of each part what concerns the table."""
+        """Of each part what concerns the table.
+
+        Raises:
+            Void: what the condition reads is not what it was.
+        """
         concerned = [entry for entry in entries if self._mention in entry.tail]
         if self._sieve is None:
             return [entry.tail for entry in concerned]
-        left = [await self._hub.sieves.left(self._sieve, entry) for entry in concerned]
+        try:
+            left = [await self._hub.sieves.left(self._sieve, entry) for entry in concerned]
+        except ViewVoid as error:
+            raise Void from error
         return [message.data for message in left if message is not None]
 
     def _apply(self, tails: Sequence[bytes]) -> None:
