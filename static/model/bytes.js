@@ -21,6 +21,11 @@ export function toHex(bytes) {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** @param {string} base64 @returns {string} two hexadecimal digits for each byte */
+export function hexOf(base64) {
+  return toHex(fromBase64(base64));
+}
+
 /**
  * @param {string} text hexadecimal digits in pairs; spaces between them are allowed, and `x'…'`
  * @returns {Uint8Array | null} null if it is something else

@@ -6,6 +6,8 @@
  * page was opened stands below (`early`) and is not part of these counts.
  */
 
+import { weighRow } from "./weight.js";
+
 const MOST_ROWS = 500; // in all entries together
 const MOST_ROWS_OF_ONE = 100; // of one changeset; the rest of it is counted only
 const MOST_CHARACTERS = 16_000_000; // of the values held; a cell may have 256 KiB
@@ -150,7 +152,7 @@ export class Feed {
   }
 
   #hold(entry, change) {
-    const characters = weigh(change.before) + weigh(change.after);
+    const characters = weighRow(change.before) + weighRow(change.after);
     entry.rows.push(change);
     entry.characters += characters;
     this.#rows += 1;
@@ -192,13 +194,4 @@ export function size(entry) {
 
 function notice(text) {
   return { kind: "notice", time: new Date().toISOString(), text, dropped: false };
-}
-
-function weigh(row) {
-  let characters = 0;
-  for (const value of Object.values(row ?? {})) {
-    if (typeof value === "string") characters += value.length;
-    else characters += value?.$blob?.length ?? value?.$text?.length ?? 0;
-  }
-  return characters;
 }

@@ -1,5 +1,7 @@
 /** Which changes of the feed are wanted. Pure. */
 
+import { hexOf } from "./bytes.js";
+
 /**
  * @typedef {object} Filter
  * @property {string | null} table only changes of this table, null for all.
@@ -44,9 +46,5 @@ function words(value) {
   if (value === null) return "NULL";
   if (typeof value === "number") return String(value);
   const bytes = value.$blob ?? value.$text;
-  return bytes === undefined ? value.$int ?? value.$real ?? "" : hex(bytes);
-}
-
-function hex(base64) {
-  return Array.from(atob(base64), (c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+  return bytes === undefined ? value.$int ?? value.$real ?? "" : hexOf(bytes);
 }

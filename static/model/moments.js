@@ -1,23 +1,5 @@
 /** Moments of the history: those to choose from, and how they read. Pure. */
 
-/** @param {string} time ISO 8601 @returns {string} such as `12:03:11.123`, in local time */
-export function clock(time) {
-  const moment = new Date(time);
-  const fraction = String(moment.getMilliseconds()).padStart(3, "0");
-  return `${moment.toLocaleTimeString("en-GB")}.${fraction}`;
-}
-
-/**
- * @param {string} time ISO 8601 @param {Date} now
- * @returns {string} the clock, with the date before it where it is of another day
- */
-export function dated(time, now) {
-  const moment = new Date(time);
-  if (moment.toDateString() === now.toDateString()) return clock(time);
-  const day = moment.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
-  return `${day}, ${clock(time)}`;
-}
-
 /**
  * A place on the slider.
  * @typedef {object} Moment

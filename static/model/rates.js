@@ -1,6 +1,7 @@
 /** How much happened in each of the last seconds, by operation and by table. Pure, and bounded. */
 
-export const OPS = ["insert", "update", "delete", "schema"];
+import { OPS } from "./filter.js";
+
 /** Seconds that are kept. */
 export const SPAN = 900;
 

@@ -1,5 +1,7 @@
 /** How a cell value reads on screen. Pure: tagged JSON in, words out. */
 
+import { hexOf } from "./bytes.js";
+
 const SHOWN = 160; // characters of a text before it is shortened
 const SHOWN_BYTES = 24; // bytes of a blob
 const LEAD = 24; // characters kept before the first difference of two long values
@@ -88,14 +90,14 @@ function readBytes(base64, other, name) {
   const start = size > SHOWN_BYTES && same > SHOWN_BYTES / 2 ? same - SHOWN_BYTES / 4 : 0;
   const end = Math.min(size, start + SHOWN_BYTES);
   const grid = base64.slice((start / 3) * 4, Math.ceil(end / 3) * 4);
-  const bytes = hex(grid).slice(0, (end - start) * 2);
+  const bytes = hexOf(grid).slice(0, (end - start) * 2);
   const reading = {
     type: "blob",
     text: (start > 0 ? "…" : "") + bytes + (end < size ? "…" : ""),
     note: `${name}, ${counted(size, "byte")}`,
   };
   if (start > 0 || end < size) {
-    reading.full = () => hex(base64);
+    reading.full = () => hexOf(base64);
     reading.more = `Show all ${counted(size, "byte")}`;
   }
   return reading;
@@ -108,10 +110,6 @@ function readLarge({ type, bytes, sha256 }) {
 function byteLength(base64) {
   const padding = base64.endsWith("==") ? 2 : base64.endsWith("=") ? 1 : 0;
   return (base64.length / 4) * 3 - padding;
-}
-
-function hex(base64) {
-  return Array.from(atob(base64), (c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
 }
 
 function commonPrefix(left, right) {

@@ -14,7 +14,8 @@ export function weigh(message) {
   return weight;
 }
 
-function weighRow(row) {
+/** @param {object | null} row @returns {number} about its characters. */
+export function weighRow(row) {
   let characters = 0;
   for (const value of Object.values(row ?? {})) {
     if (typeof value === "string") characters += value.length;

@@ -1,6 +1,7 @@
 /** Stacked bars on a canvas. What is told by colour is told by pattern and by place as well. */
 
-import { OPS, ceiling } from "../model/rates.js";
+import { OPS } from "../model/filter.js";
+import { ceiling } from "../model/rates.js";
 
 const TOP = 14; // CSS pixels above the bars, for the figure of the axis
 const FOOT = 16; // below them, for the times

@@ -1,6 +1,8 @@
 /** Changes per second over the last minutes by operation, and the tables they were in. */
 
-import { OPS, Rates } from "../model/rates.js";
+import { OPS } from "../model/filter.js";
+import { Rates } from "../model/rates.js";
+import { seconds } from "../model/times.js";
 import { counted } from "../model/values.js";
 import { drawBars, pattern } from "./bars.js";
 import { byId, element, nameElement } from "./element.js";
@@ -84,10 +86,10 @@ class Charts {
     const { canvas, empty, summary } = this.#parts;
     this.#drawn = performance.now();
     this.#stale = false;
-    const seconds = this.#minutes * 60;
-    const step = seconds / BARS;
+    const span = this.#minutes * 60;
+    const step = span / BARS;
     const now = Math.floor(this.#context.clock.server(Date.now()) / 1_000);
-    this.#bars = this.#rates.bars(now, seconds, step);
+    this.#bars = this.#rates.bars(now, span, step);
     const total = this.#bars.reduce((sum, bar) => sum + bar.total, 0);
     const words = `the last ${this.#minutes === 1 ? "minute" : `${this.#minutes} minutes`}`;
     empty.textContent = total === 0 ? `No change in ${words}` : "";
@@ -95,7 +97,7 @@ class Charts {
     const ago = `${this.#minutes} min ago`;
     drawBars(canvas, this.#bars, { step, chosen: this.#chosen, look: this.#colours(), ago });
     this.#legend();
-    this.#busiest(now, seconds);
+    this.#busiest(now, span);
     this.#read(step);
     this.#tell(step);
   }
@@ -130,9 +132,9 @@ class Charts {
     });
   }
 
-  #busiest(now, seconds) {
+  #busiest(now, span) {
     const { busiest } = this.#parts;
-    const tables = this.#rates.busiest(now, seconds, BUSIEST);
+    const tables = this.#rates.busiest(now, span, BUSIEST);
     const most = tables[0]?.total ?? 1;
     while (busiest.children.length > tables.length) busiest.lastElementChild.remove();
     tables.forEach(({ table, total }, index) => {
@@ -189,7 +191,7 @@ class Charts {
     this.#told = performance.now();
     const rows = this.#bars
       .filter(({ total }) => total > 0)
-      .map((bar) => element("tr", "", ...[clock(bar.from), ...bar.counts.map(String)].map(cell)));
+      .map((bar) => element("tr", "", ...[seconds(bar.from * 1_000), ...bar.counts.map(String)].map(cell)));
     this.#parts.body.replaceChildren(...rows);
     this.#parts.caption.textContent = `Changes in each ${step === 1 ? "second" : `${step} seconds`}`;
   }
@@ -200,15 +202,11 @@ function cell(text) {
 }
 
 function reading({ from, counts, total }, step) {
-  const span = step === 1 ? clock(from) : `${clock(from)}–${clock(from + step).slice(-2)}`;
+  const span = step === 1 ? seconds(from * 1_000) : `${seconds(from * 1_000)}–${seconds((from + step) * 1_000).slice(-2)}`;
   if (total === 0) return `${span}: no change`;
   const parts = OPS.map((op, index) => [counts[index], op]).filter(([count]) => count > 0);
   const words = parts.map(([count, op]) => counted(count, op === "schema" ? "schema change" : op));
   return `${span}: ${words.join(", ")} · ${number.format(total / step)}/s`;
-}
-
-function clock(second) {
-  return new Date(second * 1_000).toLocaleTimeString("en-GB");
 }
 
 function build() {

@@ -1,6 +1,7 @@
 /** What there is to know of the connection, behind its pill. */
 
 import { spoken } from "../model/latency.js";
+import { seconds } from "../model/times.js";
 import { counted } from "../model/values.js";
 import { copyButton } from "./copy.js";
 import { byId, element } from "./element.js";
@@ -15,8 +16,6 @@ const SENTENCES = {
   waiting: "The connection is lost. It is tried again by itself.",
   closed: "The connection has ended.",
 };
-
-const clockTime = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 /** A panel that is filled when it is opened, and as long as it is open. */
 export class ConnectionPanel {
@@ -83,7 +82,7 @@ export class ConnectionPanel {
     put("panel-sharing", this.#shared());
     put("panel-clients", this.#clients());
     const drawn = this.#events.map(({ time, sentence }) =>
-      element("li", "", element("time", "", clockTime.format(time)), element("span", "", sentence)),
+      element("li", "", element("time", "", seconds(time)), element("span", "", sentence)),
     );
     byId("panel-events").replaceChildren(...drawn);
   }

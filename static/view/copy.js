@@ -8,10 +8,11 @@ const SHOWN = 1_600; // ms for which a button says that it has copied
 /**
  * @param {() => string | Promise<string>} text what to copy.
  * @param {string} what it is, for those who do not see where the button stands.
+ * @param {string} [label]
  * @returns {HTMLButtonElement}
  */
-export function copyButton(text, what) {
-  const button = element("button", "button small copy", "Copy");
+export function copyButton(text, what, label = "Copy") {
+  const button = element("button", "button small copy", label);
   button.type = "button";
   button.setAttribute("aria-label", `Copy ${what}`);
   let shown;
@@ -20,7 +21,7 @@ export function copyButton(text, what) {
     button.textContent = done ? "Copied" : "Not allowed";
     announce(done ? "Copied." : "The browser does not allow copying.");
     clearTimeout(shown);
-    shown = setTimeout(() => (button.textContent = "Copy"), SHOWN);
+    shown = setTimeout(() => (button.textContent = label), SHOWN);
   });
   return button;
 }

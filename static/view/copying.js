@@ -82,7 +82,8 @@ function sourceOf(context) {
       try {
         return await context.api.ask(["tables", table, "schema"]);
       } catch (error) {
-        if (!(error instanceof Refused)) throw error;
+        // Without it, what SQLite works out by itself could not be told from what is set.
+        if (!(error instanceof Refused) || error.status !== 404) throw error;
         return null; // it has gone just now
       }
     },

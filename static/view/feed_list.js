@@ -4,6 +4,7 @@ import { byId, element } from "./element.js";
 import { announce } from "./announce.js";
 import { changeElement } from "./change.js";
 import { size } from "../model/feed.js";
+import { fraction, seconds } from "../model/times.js";
 import { counted } from "../model/values.js";
 
 const CALM = 8; // new rows in one paint up to which a newcomer is highlighted
@@ -249,11 +250,8 @@ function tallied(tally) {
 
 /** @param {string} time ISO 8601 @returns {HTMLTimeElement} */
 export function timeElement(time) {
-  const moment = new Date(time);
-  const clock = moment.toLocaleTimeString("en-GB");
-  const fraction = String(moment.getMilliseconds()).padStart(3, "0");
-  const made = element("time", "", clock, element("span", "fraction", `.${fraction}`));
+  const made = element("time", "", seconds(time), element("span", "fraction", fraction(time)));
   made.dateTime = time;
-  made.title = moment.toLocaleString();
+  made.title = new Date(time).toLocaleString("en-GB");
   return made;
 }

@@ -253,7 +253,8 @@ class Grid {
     this.#view.root.classList.toggle("loading", kind === "loading" || kind === "building");
     this.#view.root.setAttribute("aria-busy", String(kind === "loading" || kind === "building"));
     if (this.#offline) {
-      this.#bar.say("Offline: these are the rows as they were when the connection was lost.", { mood: "quiet" });
+      const old = "Offline: these are the rows as they were when the connection was lost.";
+      this.#bar.say(this.#window.live.size > 0 ? old : "Offline: the rows come when the service is back.", { mood: "quiet" });
     } else if (kind === "failed") {
       this.#bar.say(problem.message, { again: again ? () => this.#window.refresh(true) : undefined });
     } else if (kind === "building" && progress !== undefined) {

@@ -2,7 +2,7 @@
 
 import { NEW } from "../model/live_rows.js";
 import { read } from "../model/values.js";
-import { clock } from "../model/moments.js";
+import { clock } from "../model/times.js";
 import { element } from "./element.js";
 import { valueOf } from "./grid_columns.js";
 

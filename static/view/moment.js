@@ -1,6 +1,7 @@
 /** The time slider: the tables as they were at any moment that is kept. */
 
-import { Moments, clock, dated } from "../model/moments.js";
+import { Moments } from "../model/moments.js";
+import { clock, dated } from "../model/times.js";
 import { counted } from "../model/values.js";
 import { element } from "./element.js";
 

@@ -2,11 +2,12 @@
 
 import { announce } from "./announce.js";
 import { closeEditor, editCell } from "./cell_editor.js";
+import { copy } from "./copy.js";
 import { element } from "./element.js";
 import { valueOf } from "./grid_columns.js";
 import { addRow, deleteRow } from "./row_dialogs.js";
 import { openMenu } from "./menu.js";
-import { copied, showValue } from "./value_dialog.js";
+import { showValue } from "./value_dialog.js";
 import { jsonOf } from "../model/json.js";
 import { read } from "../model/values.js";
 
@@ -129,7 +130,7 @@ export class RowActions {
   }
 
   async #copy(text) {
-    announce((await copied(text)) ? "Copied." : "The browser does not allow to copy.");
+    announce((await copy(text)) ? "Copied." : "The browser does not allow copying.");
     this.#grid.view.root.focus();
   }
 }

@@ -1,9 +1,11 @@
 /** One value, whole: as text, as JSON in lines, or as bytes. */
 
 import { dump, fileKind, fromBase64, toHex } from "../model/bytes.js";
-import { pretty } from "../model/json_text.js";
+import { pretty } from "../model/json.js";
+import { clock } from "../model/times.js";
 import { counted, read } from "../model/values.js";
 import { keyElement } from "./change.js";
+import { copyButton } from "./copy.js";
 import { openDialog } from "./dialog.js";
 import { element, nameElement } from "./element.js";
 
@@ -41,7 +43,7 @@ function beforeElement({ value, time }) {
   const reading = read(value);
   const shown = element("span", "value", element("bdi", "", reading.text));
   shown.dataset.type = reading.type;
-  return element("p", "note value-was", `Before ${new Date(time).toLocaleTimeString("en-GB")}: `, shown);
+  return element("p", "note value-was", `Before ${clock(time)}: `, shown);
 }
 
 async function show(context, value, body, footer) {
@@ -57,7 +59,7 @@ async function show(context, value, body, footer) {
   const shown = element("p", "value value-plain", element("bdi", "", text));
   shown.dataset.type = type;
   body.append(shown);
-  if (value !== null) footer.append(copyButton(() => text));
+  if (value !== null) footer.append(copyButton(() => text, "the value"));
   return undefined;
 }
 
@@ -92,7 +94,7 @@ function showText(text, body, footer) {
   if (laid) note.append(" ", formSwitch({ "In lines": () => paint(laid), "As it is": () => paint(text) }));
   body.append(note, shown);
   paint(laid ?? text);
-  footer.append(copyButton(() => text), downloadButton(() => text, "value.txt", "text/plain"));
+  footer.append(copyButton(() => text, "the text"), downloadButton(() => text, "value.txt", "text/plain"));
 }
 
 function moreButton(whole, shown) {
@@ -120,7 +122,7 @@ function showBytes(bytes, name, body, footer) {
   paint(LINES);
   body.append(note, bytes.length ? shown : element("p", "note", "It is empty."));
   const file = `value.${kind?.extension ?? "bin"}`;
-  footer.append(copyButton(() => toHex(bytes), "Copy as hex"), downloadButton(() => bytes, file, "application/octet-stream"));
+  footer.append(copyButton(() => toHex(bytes), "the bytes as hex", "Copy as hex"), downloadButton(() => bytes, file, "application/octet-stream"));
 }
 
 function formSwitch(forms) {
@@ -144,29 +146,6 @@ function button(label, action) {
   made.type = "button";
   made.addEventListener("click", action);
   return made;
-}
-
-/** A button that copies a text and says so. @param {() => string} text @param {string} [label] */
-export function copyButton(text, label = "Copy") {
-  const made = button(label, async () => {
-    made.textContent = (await copied(text())) ? "Copied" : "Not allowed to copy";
-    setTimeout(() => (made.textContent = label), 1_500);
-  });
-  return made;
-}
-
-/**
- * Copies a text.
- * @param {string} text
- * @returns {Promise<boolean>} whether it was possible; not every browser allows it everywhere.
- */
-export async function copied(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    return false; // no permission, or an address that is not local and without TLS
-  }
 }
 
 function downloadButton(content, name, type) {

@@ -62,9 +62,13 @@ def test_a_condition_that_fails_leaves_no_other_rows(watch: Watch) -> None:
 
 def test_offline_is_said_once(watch: Watch) -> None:
     """The sentence stays through all attempts until it is live again."""
-    watched = watch(setup=MANY)
+    other = "CREATE TABLE other(id INTEGER PRIMARY KEY);"
+    watched = watch(setup=MANY + other, width=1300)
     page = watched.page
     expect_count(page, "3,000 rows")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    watched.edit("UPDATE many SET n = 0 WHERE id = 10;")
+    watched.expect_changes("1 change")
     watched.served.kill()
     said = page.locator("#grid-said")
     expect(said).to_contain_text("Offline")
@@ -73,6 +77,12 @@ def test_offline_is_said_once(watch: Watch) -> None:
         page.evaluate("document.getElementById('retry').click()")
         expect(page.locator("#connection")).to_have_text(re.compile("Retrying"))
     assert page.evaluate("window.gaps") == 0
+    # SQL that undoes a change needs the schema, which cannot be had.
+    page.locator("#feed .head .dots").click()
+    page.get_by_role("menuitem", name="Copy SQL that undoes it").click()
+    expect(page.locator(".toast")).to_have_text("The service cannot be reached.")
+    page.locator(".table-button[value=other]").click()
+    expect(said).to_have_text("Offline: the rows come when the service is back.")
     watched.served.restart()
     watched.expect_live()
     expect(said).to_be_hidden()

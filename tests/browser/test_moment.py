@@ -117,7 +117,8 @@ def test_what_cannot_be_told_is_said(watch: Watch) -> None:
 
 
 MOMENTS = """async () => {
-  const { Moments, dated } = await import("./static/model/moments.js");
+  const { Moments } = await import("./static/model/moments.js");
+  const { dated } = await import("./static/model/times.js");
   const at = second => `2026-01-02T00:00:0${second}Z`;
   const mark = (position, second) => ({ position, time: at(second), changes: 1 });
   const history = { changesets: 9, oldest: { position: "a", time: "2026-01-01T00:00:00Z" },

@@ -215,7 +215,7 @@ def test_json_is_laid_out_without_changing_it(page: Page) -> None:
     """Digits, escapes and empty containers stay; what is no JSON is left alone."""
     text = r'{"a":[],"b":{"c":1.0,"d":"x\",{"},"e":12345678901234567890}'
     laid = run(
-        page, "json_text", f"return [{json.dumps(text)}, '[1,', '1'].map(text => m.pretty(text));"
+        page, "json", f"return [{json.dumps(text)}, '[1,', '1'].map(text => m.pretty(text));"
     )
     lines = [
         "{",
