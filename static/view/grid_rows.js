@@ -208,7 +208,8 @@ const calm = {
 
 function sentence({ value, time }) {
   const { text, note } = read(value);
-  return `${text}${note ? ` (${note})` : ""}, ${clock(time)}`;
+  // Of the state before the first change that is kept nobody knows the time.
+  return `${text}${note ? ` (${note})` : ""}${time ? `, ${clock(time)}` : ""}`;
 }
 
 function mark(row, active, index, gone, lit) {

@@ -43,7 +43,7 @@ function beforeElement({ value, time }) {
   const reading = read(value);
   const shown = element("span", "value", element("bdi", "", reading.text));
   shown.dataset.type = reading.type;
-  return element("p", "note value-was", `Before ${clock(time)}: `, shown);
+  return element("p", "note value-was", time ? `Before ${clock(time)}: ` : "Before: ", shown);
 }
 
 async function show(context, value, body, footer) {

@@ -65,6 +65,8 @@ def test_changes_do_not_move_the_past(watch: Watch) -> None:
     watched = watch()
     page = watched.page
     held = steps(watched)
+    # The slider takes some seconds to have a place for each.
+    expect(page.locator("#moment-words")).to_contain_text("4 changesets back")
     page.locator("#moment").fill("1")
     expect_rows(page, held[1])
     expect(page.locator(".as-of")).to_contain_text("as of ")
