@@ -131,11 +131,11 @@ def _figures(what: str, runs: list[_Run]) -> Iterator[Figure]:
     )
     yield Figure(
         f"{what}, p99",
-        f"{count(round(rate))} commits/s",
+        f"watcher, {count(round(rate))} commits/s",
         "ms",
         stormy,
         ratio(stormy, quiet),
-        "nothing is written",
+        "nothing written",
         f"longest {longest:.0f} ms",
         "≤ 50 ms",
     )

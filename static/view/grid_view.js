@@ -302,9 +302,8 @@ export class GridView {
     const place = this.#place(event);
     if (!place) return;
     const again = this.active?.index === place.index && this.active?.column === place.column;
-    const isCut = event.target.closest(".cell")?.classList.contains("cut");
     this.mark(place);
-    if ((again || isCut) && event.detail === 1) this.#actions.open(place, event);
+    if (again && event.detail === 1) this.#actions.open(place, event);
   }
 
   #open(event) {

@@ -149,7 +149,9 @@ class Ordering:
         if isinstance(self.failure, TooLarge):
             # That takes a while to find out.
             return time.monotonic() - self._failed < _TOO_LARGE_SECONDS
-        return self.failure is not None and not self._is_told
+        # Who asks once more asks because the table is there again.
+        is_away = isinstance(self.failure, UnknownTable)
+        return self.failure is not None and not self._is_told and not is_away
 
     def _drop(self) -> None:
         order, self._order = self._order, None
