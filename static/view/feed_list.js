@@ -131,7 +131,11 @@ export class FeedView {
     const fresh = entries.slice(above);
     const rows = fresh.reduce((sum, entry) => sum + (entry.rows?.length ?? 0), 0);
     if (rows > Math.max(most, STORM)) this.#clear();
-    let room = this.#painted.size > 0 ? most - this.#prepend(fresh, rows) : most;
+    let room = most;
+    if (this.#painted.size > 0) {
+      this.#prepend(fresh, rows <= CALM);
+      room -= rows;
+    }
     for (const entry of this.#painted.keys()) {
       if (room > 0 && this.#isStale(entry)) room -= this.#fill(entry, room);
     }
@@ -145,12 +149,11 @@ export class FeedView {
     this.#list.replaceChildren();
   }
 
-  #prepend(fresh, rows) {
+  #prepend(fresh, isCalm) {
     const roots = fresh.map((entry) => this.#make(entry));
     for (const entry of fresh) this.#fill(entry, Infinity);
-    if (rows <= CALM) for (const root of roots) root.classList.add("fresh");
+    if (isCalm) for (const root of roots) root.classList.add("fresh");
     this.#list.prepend(...roots.reverse());
-    return rows;
   }
 
   /** Adds what is older than all that is drawn, as far as there is room. */

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -16,7 +15,8 @@ from watcher.errors import BadFilter, ReaderStopped, UnknownTable
 from watcher.hub import Hub
 from watcher.past import MOST, Counted, Past, RowHistory, Version, named_key, stretch
 from watcher.web.problems import problems
-from watcher.web.request import BadParameter, single
+from watcher.web.request import require_known
+from watcher.web.rows import KeyedRow
 
 _STRETCH = frozenset(("from", "to", "marks", "table"))
 _VERSIONS = frozenset(("key", "limit", "before"))
@@ -69,20 +69,13 @@ class RowVersions(BaseModel):
     reaches: str = Field(description="`birth`, `limit` or `history`: what lies before the oldest.")
 
 
-class FormerRow(BaseModel):
-    """A row as it was."""
-
-    key: dict[str, Any]
-    row: dict[str, Any]
-
-
 class FormerRows(BaseModel):
     """Some rows of a table as it was."""
 
     position: str
     table: str
     columns: list[str] = Field(description="The columns of the table then.")
-    rows: list[FormerRow]
+    rows: list[KeyedRow]
     next: str | None = Field(description="Send it as `after` for the next rows; null at the end.")
 
 
@@ -117,7 +110,7 @@ def past_routes(hub: Hub) -> APIRouter:
             str | None, Query(description="Only changesets that touch a table of this name.")
         ] = None,
     ) -> Response:
-        _require_known(request, _STRETCH)
+        require_known(request.query_params, _STRETCH, once=True)
         _require_history(hub)
         ends = (_position("from", begin), _position("to", to))
         found = await past.in_thread(
@@ -149,7 +142,7 @@ def past_routes(hub: Hub) -> APIRouter:
         limit: _Limit = 100,
         before: Annotated[str | None, Query(description="The next of the answer before.")] = None,
     ) -> Response:
-        _require_known(request, _VERSIONS)
+        require_known(request.query_params, _VERSIONS, once=True)
         head, table = _require_history(hub), _table(hub, name)
         row = RowHistory(
             hub.state_directory, head, table, named_key("key", key), lambda: hub.closed
@@ -187,7 +180,7 @@ def past_routes(hub: Hub) -> APIRouter:
             str | None, Query(alias="from", description="Begin with this key, a JSON object.")
         ] = None,
     ) -> Response:
-        _require_known(request, _PAST)
+        require_known(request.query_params, _PAST, once=True)
         key = None if begin is None else named_key("from", begin)
         page = await past.page(name, at, after=after, begin=key, limit=limit)
         body = {
@@ -200,13 +193,6 @@ def past_routes(hub: Hub) -> APIRouter:
         return Response(wire.encode_json(body), media_type="application/json")
 
     return router
-
-
-def _require_known(request: Request, known: Collection[str]) -> None:
-    for name in request.query_params:
-        if name not in known:
-            raise BadParameter(name, "there is none of this name")
-        single(request.query_params, name)
 
 
 def _require_history(hub: Hub) -> Any:

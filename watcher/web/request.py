@@ -72,9 +72,7 @@ class StreamRequest:
             BadParameter: one is unknown, given twice or malformed.
             BadFilter: an operation is named that there is not.
         """
-        for name in parameters:
-            if name not in allowed:
-                raise BadParameter(name, "there is none of this name")
+        require_known(parameters, allowed)
         snapshot = single(parameters, "snapshot")
         if snapshot is not None and snapshot not in _FLAGS:
             raise BadParameter("snapshot", "must be true or false")
@@ -104,6 +102,24 @@ def _names(parameters: QueryParams, name: str, known: Collection[str]) -> frozen
     for text in parameters.getlist(name):
         found.update([text] if text in known else text.split(","))
     return frozenset(found)
+
+
+def require_known(parameters: QueryParams, allowed: Collection[str], *, once: bool = False) -> None:
+    """Requires that a query has no parameters but those there are.
+
+    Args:
+        parameters: the query.
+        allowed: names of the parameters there are.
+        once: whether each may be given only once.
+
+    Raises:
+        BadParameter: one is unknown, or given twice.
+    """
+    for name in parameters:
+        if name not in allowed:
+            raise BadParameter(name, "there is none of this name")
+        if once:
+            single(parameters, name)
 
 
 def single(parameters: QueryParams, name: str) -> str | None:

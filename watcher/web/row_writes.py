@@ -13,7 +13,7 @@ from watcher.changes import Row
 from watcher.errors import ReaderStopped, UnknownTable
 from watcher.hub import Hub
 from watcher.web.problems import Problem, problems
-from watcher.web.request import BadParameter, single
+from watcher.web.request import BadParameter, require_known, single
 from watcher.web.row_body import (
     ChangedRow,
     NewRow,
@@ -80,7 +80,7 @@ def row_write_routes(hub: Hub, *, allowed: bool) -> APIRouter:
     )
     async def post(name: str, request: Request) -> Response:
         """A column that is left out takes its default."""
-        _check_parameters(request)
+        require_known(request.query_params, ())
         body = await read_body(request, NewRow)
         row = taken("row", body.row)
         _require_watched(hub, name)
@@ -94,7 +94,7 @@ def row_write_routes(hub: Hub, *, allowed: bool) -> APIRouter:
     )
     async def patch(name: str, request: Request, key: KeyInQuery) -> Response:
         """Only if it is as it was seen; its key may be another one afterwards."""
-        _check_parameters(request, "key")
+        require_known(request.query_params, ("key",))
         body = await read_body(request, ChangedRow)
         known, seen, new = key_of(request), decode_row("seen", body.seen), taken("set", body.set)
         _require_some(new)
@@ -109,7 +109,7 @@ def row_write_routes(hub: Hub, *, allowed: bool) -> APIRouter:
     )
     async def delete(name: str, request: Request, key: KeyInQuery) -> Response:
         """Only if it is as it was seen; the answer is what was deleted."""
-        _check_parameters(request, "key")
+        require_known(request.query_params, ("key",))
         body = await read_body(request, SeenRow)
         known, seen = key_of(request), decode_row("seen", body.seen)
         _require_watched(hub, name)
@@ -140,12 +140,6 @@ def _body(*fields: str) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def _check_parameters(request: Request, *allowed: str) -> None:
-    for name in request.query_params:
-        if name not in allowed:
-            raise BadParameter(name, "there is none of this name")
 
 
 async def _answer(known: KnownRow, *, status: int = 200) -> Response:

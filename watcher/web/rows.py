@@ -15,7 +15,7 @@ from watcher.errors import ProtocolError
 from watcher.hub import Hub, Rows
 from watcher.view import MAX_LIMIT, Building, Orderings, Wanted, Window
 from watcher.web.problems import problems
-from watcher.web.request import BadParameter, single
+from watcher.web.request import BadParameter, require_known
 
 _BY_NUMBER = frozenset(("offset", "around", "order", "desc", "where", "at_least"))
 _PARAMETERS = _BY_NUMBER | {"after", "limit"}
@@ -105,10 +105,7 @@ def row_routes(hub: Hub) -> APIRouter:
             str | None, Query(description="Position that is waited for, up to 2 seconds.")
         ] = None,
     ) -> Response:
-        for parameter in request.query_params:
-            if parameter not in _PARAMETERS:
-                raise BadParameter(parameter, "there is none of this name")
-            single(request.query_params, parameter)
+        require_known(request.query_params, _PARAMETERS, once=True)
         if not _BY_NUMBER & request.query_params.keys():
             page = await hub.rows(name, after=after, limit=limit)
             return _answer(_page_object(name, page))
