@@ -31,6 +31,7 @@ class Extent:
         stuck: clients that never read.
         readers: clients that read beside them.
         resumed: changesets that a client gets which was away.
+        page_seconds: how long the frames of the page are timed.
     """
 
     runs: int
@@ -54,6 +55,7 @@ class Extent:
     stuck: int
     readers: int
     resumed: int
+    page_seconds: float
 
 
 FULL = Extent(
@@ -78,6 +80,7 @@ FULL = Extent(
     stuck=200,
     readers=100,
     resumed=100_000,
+    page_seconds=8.0,
 )
 
 QUICK = Extent(
@@ -102,4 +105,5 @@ QUICK = Extent(
     stuck=200,
     readers=100,
     resumed=10_000,
+    page_seconds=4.0,
 )

@@ -25,10 +25,9 @@ from tests.conftest import CHROMIUM_ARGUMENTS
 _MOST_RUNS = 3
 _CONTROL = "nothing is written"
 _ROWS = 1_000_000
-_SECONDS = 8.0
-# With what a commit and the wait itself take, this makes about 1,000 commits a second.
-_PAUSE = 0.0015
-_COMMITS = 12_000
+_RATE = 1_000.0  # commits a second
+# Of the commits there are more than of the frames that are timed, by this much.
+_LONGER = 1.5
 _PATIENCE = 120_000.0  # ms
 # Rows in view while it stands still.
 _IN_VIEW = 25
@@ -82,10 +81,10 @@ def measure(databases: Databases, extent: Extent) -> list[Figure]:
     for _ in range(min(extent.runs, _MOST_RUNS)):
         with _page(databases, rows) as (page, stack, path):
             anywhere = stack.enter_context(WriterProcess(path, rows, "synchronous=NORMAL"))
-            scrolled.append(_run(page, anywhere, scrolls=True))
+            scrolled.append(_run(page, anywhere, extent.page_seconds, scrolls=True))
             page.evaluate("document.getElementById('grid').scrollTop = 0")
             in_view = stack.enter_context(WriterProcess(path, _IN_VIEW, "synchronous=NORMAL"))
-            still.append(_run(page, in_view, scrolls=False))
+            still.append(_run(page, in_view, extent.page_seconds, scrolls=False))
     name = f"{count(rows)} rows"
     return [
         *_figures(f"gap between frames, {name}, scrolled", scrolled),
@@ -111,13 +110,14 @@ def _page(databases: Databases, rows: int) -> Iterator[tuple[Page, ExitStack, Pa
         yield page, stack, path
 
 
-def _run(page: Page, writer: WriterProcess, *, scrolls: bool) -> _Run:
-    quiet = page.evaluate(_GAPS, [_SECONDS, scrolls])
-    writer.begin_edits(_COMMITS, pause=_PAUSE)
-    stormy = page.evaluate(_GAPS, [_SECONDS, scrolls])
+def _run(page: Page, writer: WriterProcess, seconds: float, *, scrolls: bool) -> _Run:
+    quiet = page.evaluate(_GAPS, [seconds, scrolls])
+    commits = round(_LONGER * seconds * _RATE)
+    writer.begin_edits(commits, rate=_RATE)
+    stormy = page.evaluate(_GAPS, [seconds, scrolls])
     edits = writer.end_edits()
-    assert edits.seconds > _SECONDS, "the changes ended too early"
-    return _Run(quiet, stormy, _COMMITS / edits.seconds)
+    assert edits.seconds > seconds, "the changes ended too early"
+    return _Run(quiet, stormy, commits / edits.seconds)
 
 
 def _figures(what: str, runs: list[_Run]) -> Iterator[Figure]:

@@ -48,13 +48,16 @@ class Writer:
         self._db.execute(update, ("+*"[self._updates % 2], rows))
         return {}
 
-    def edits(self, rows: list[int], values: list[str], pause: float = 0.0) -> Answer:
+    def edits(
+        self, rows: list[int], values: list[str], pause: float = 0.0, rate: float = 0.0
+    ) -> Answer:
         """Updates one row in each commit.
 
         Args:
             rows: ids, one for each commit.
             values: what each row gets.
             pause: the longest pause between two commits, in seconds; they are drawn at random.
+            rate: commits a second that are kept to on the whole; 0 for as many as there can be.
 
         Returns:
             `returned`, when each COMMIT returned; `seconds` for all; `errors` by their text.
@@ -62,9 +65,11 @@ class Writer:
         returned: list[int] = []
         errors: dict[str, int] = {}
         began = time.perf_counter()
-        for row, value in zip(rows, values, strict=True):
+        for number, (row, value) in enumerate(zip(rows, values, strict=True)):
             if pause:
                 time.sleep(random.uniform(0, pause))
+            if rate:
+                time.sleep(max(0.0, began + number / rate - time.perf_counter()))
             try:
                 self._db.execute("UPDATE items SET value=? WHERE id=?", (value, row))
             except sqlite3.OperationalError as error:

@@ -69,11 +69,18 @@ class WriterProcess(Child):
         self.begin_edits(commits, pause=pause)
         return self.end_edits()
 
-    def begin_edits(self, commits: int, *, pause: float = 0.0) -> list[str]:
-        """Begins edits without waiting; returns the values the rows get."""
+    def begin_edits(self, commits: int, *, pause: float = 0.0, rate: float = 0.0) -> list[str]:
+        """Begins edits without waiting; returns the values the rows get.
+
+        Args:
+            commits: as `edits` has it.
+            pause: the longest pause before a commit, in seconds.
+            rate: commits a second that are kept to on the whole; 0 for as many as there can be.
+        """
         self._asked = [value(f"v{self._edits + n}") for n in range(commits)]
         self._edits += commits
-        self.send(do="edits", rows=self._draw(commits), values=self._asked, pause=pause)
+        rows = self._draw(commits)
+        self.send(do="edits", rows=rows, values=self._asked, pause=pause, rate=rate)
         return self._asked
 
     def end_edits(self) -> Edits:

@@ -37,6 +37,7 @@ TINY = Extent(
     stuck=2,
     readers=3,
     resumed=200,
+    page_seconds=0.5,
 )
 # The least a figure can be, by its unit. A message may come before the writer is told of its
 # commit, and a writer that is watched may happen to be faster.

@@ -5,6 +5,7 @@ The client makes its frames by hand, so that it can make those which no library 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -116,7 +117,13 @@ class Peer:
 
     def closing(self) -> bytes | None:
         """The payload of the one close frame; None where the connection ends without."""
-        found = [payload for opcode, payload in self.frames() if opcode == CLOSE]
+        found: list[bytes] = []
+        for opcode, payload in self.frames():
+            if opcode != CLOSE:
+                continue
+            found.append(payload)
+            with contextlib.suppress(OSError):  # the server has ended it already
+                self._socket.shutdown(socket.SHUT_WR)  # else it waits a second for an answer
         assert len(found) <= 1
         return found[0] if found else None
 

@@ -31,6 +31,8 @@ SILENCE_SECONDS = 40.0
 CLOSE_SECONDS = 1.0
 """How long to wait for the other side when closing."""
 
+# Where one is needed the service refuses at once, instead of waiting for it for 10 seconds.
+_FIRST_MESSAGE = '{"type":"auth","token":""}'
 _FINAL_CODES = range(4500, 5000)
 # The position in `hello` says where the service stands, not what has been received.
 _POSITIONED = frozenset(("ready", "changes", "heartbeat"))
@@ -268,6 +270,9 @@ class RemoteWatch:
         else:
             self._connection, self._heard, self._complaint = connection, False, ""
             self._assembler.break_off(resumes=since is not None)
+            if not self._headers:
+                with suppress(ConnectionClosed):  # the next look at it says why
+                    await connection.send(_FIRST_MESSAGE)
 
     def _failed(self, why: str) -> None:
         """Lets go of the connection, if there is one, and says when to try again."""
