@@ -288,5 +288,4 @@ def _large(hub: Hub, value: LargeValue) -> Value:
     found = hub.value(value.sha256)
     if found is None:
         raise ProtocolError(f"the large value {value.sha256} is no longer kept")
-    kind, data = found
-    return data.decode() if kind == "text" else data
+    return wire.large_content(*found)

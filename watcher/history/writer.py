@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
@@ -292,7 +291,7 @@ class _Appender:
         self._offset = offset
         self._commits = commits
         self._seconds = time.time()
-        self._time = datetime.fromtimestamp(self._seconds, UTC).isoformat(timespec="microseconds")
+        self._time = wire.encode_time(self._seconds)
         self._part = 0
         self._elements: list[bytes] = []
         self._size = 0
@@ -333,7 +332,7 @@ class _Appender:
     def _write(self, *, last: bool) -> None:
         body = b",".join(self._elements)
         tail = wire.changes_tail(
-            time=self._time.replace("+00:00", "Z"),
+            time=self._time,
             commits=self._commits,
             part=self._part,
             last=last,

@@ -266,8 +266,7 @@ class Sieve:
         found = self._large(value.sha256)
         if found is None:
             raise BadFilter("where", "a large value it asks for is not kept any more")
-        kind, data = found
-        return data.decode() if kind == "text" else data
+        return wire.large_content(*found)
 
     def _schema(self, element: SchemaElement) -> SchemaElement:
         body = element.body

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import apsw
 
 from watcher.changes import InvalidText, Value
+from watcher.sqlite.names import known_collation
 
 _CACHE_KIB = 8 * 1024
 _MOST_IDS = 20_000
-_COLLATIONS = frozenset(("BINARY", "NOCASE", "RTRIM"))
 
 Place = Sequence[Value]
 """Where a row stands: 0 and the values of its key, or the last number and its rowid."""
@@ -81,8 +81,7 @@ class Reel:
         self._db.execute(self._schema(collations)).fetchall()
 
     def _schema(self, collations: Sequence[str]) -> str:
-        known = [c.upper() if c.upper() in _COLLATIONS else "BINARY" for c in collations]
-        typed = [f"k{n} COLLATE {collation}" for n, collation in enumerate(known)]
+        typed = [f"k{n} COLLATE {known_collation(c)}" for n, c in enumerate(collations)]
         columns = ", ".join(["number", *typed, "r"])
         statements = [
             f"CREATE TABLE keys(id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, {columns})",

@@ -336,8 +336,7 @@ def _full(history: HistoryReader, value: Value) -> Value:
     found = history.large(value.sha256)
     if found is None:
         raise PastUnavailable("changed", "A large value of a key is not kept any more.")
-    kind, data = found
-    return data.decode() if kind == "text" else data
+    return wire.large_content(*found)
 
 
 def expired(reason: ResetReason) -> PastUnavailable:

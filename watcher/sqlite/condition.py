@@ -18,7 +18,7 @@ import apsw
 
 from watcher.changes import InvalidText, Value
 from watcher.errors import BadFilter
-from watcher.sqlite.names import quote
+from watcher.sqlite.names import known_collation, quote
 
 MAX_EXPRESSION = 4096
 """Characters an expression may have."""
@@ -58,7 +58,6 @@ _FUNCTIONS = frozenset(
 )
 # So does that of these with a second argument.
 _UNARY = ("ltrim", "rtrim", "trim", "unhex")
-_COLLATIONS = frozenset(("BINARY", "NOCASE", "RTRIM"))
 # A name no column has by chance and no expression can ask for; with it as the key, `rowid` names
 # nothing.
 _NUMBER = f"watcher row number {secrets.token_hex(8)}"
@@ -226,7 +225,7 @@ class _Shape:
     def definition(self, known: Iterable[tuple[str, str]]) -> str:
         """The statement that makes the table."""
         columns = [
-            f"{quote(column)} {affinity} COLLATE {_known(collation)}"
+            f"{quote(column)} {affinity} COLLATE {known_collation(collation)}"
             for column, (affinity, collation) in zip(self.columns, known, strict=True)
         ]
         key = f"{quote(self.number)} INTEGER PRIMARY KEY"
@@ -279,10 +278,6 @@ class _Guard:
             known = second is not None and second.lower() in _FUNCTIONS
             return None if known else f"may not call the function {second}"
         return "may only be an expression over the columns of a row"
-
-
-def _known(collation: str) -> str:
-    return collation if collation.upper() in _COLLATIONS else "BINARY"
 
 
 def _size(value: Value) -> int:

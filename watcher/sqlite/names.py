@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from urllib import parse
 
+_COLLATIONS = frozenset(("BINARY", "NOCASE", "RTRIM"))
+
 
 def quote(name: str) -> str:
     """Quotes an identifier for SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def known_collation(collation: str) -> str:
+    """A collation of SQLite's own, or BINARY in place of one that only an application has."""
+    return collation.upper() if collation.upper() in _COLLATIONS else "BINARY"
 
 
 def file_uri(path: Path, **parameters: str) -> str:

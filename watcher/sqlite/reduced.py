@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from watcher.changes import Table
-from watcher.sqlite.names import quote
+from watcher.sqlite.names import known_collation, quote
 
 # INT, because a single column of the type INTEGER would become another name of the rowid.
 _TYPES = {"INTEGER": " INT", "TEXT": " TEXT", "REAL": " REAL", "NUMERIC": " NUMERIC"}
-_COLLATIONS = frozenset(("NOCASE", "RTRIM"))
 
 
 def reduced_sql(table: Table, declared: Mapping[str, tuple[str, str]]) -> str:
@@ -28,5 +27,6 @@ def reduced_sql(table: Table, declared: Mapping[str, tuple[str, str]]) -> str:
 
 
 def _column(name: str, affinity: str, collation: str) -> str:
-    collate = f" COLLATE {collation.upper()}" if collation.upper() in _COLLATIONS else ""
+    known = known_collation(collation)
+    collate = "" if known == "BINARY" else f" COLLATE {known}"
     return f"{quote(name)}{_TYPES.get(affinity, '')}{collate}"

@@ -17,8 +17,9 @@ import apsw
 from watcher.changes import InvalidText, Value
 from watcher.errors import WatchError
 from watcher.sqlite.channel import Declared
+from watcher.sqlite.names import known_collation
 from watcher.sqlite.rows import MARK, RowReader
-from watcher.view.places import Place, known
+from watcher.view.places import Place
 
 MAX_ROWS = 5_000_000
 """Rows an index may hold."""
@@ -93,7 +94,7 @@ class Index:
         for place, collation in enumerate(self._declared.identities[0].collations):
             collations[place] = collation
         keys = [
-            f"{name} COLLATE {known(collation)} NOT NULL"
+            f"{name} COLLATE {known_collation(collation)} NOT NULL"
             for name, collation in zip(names, collations, strict=True)
         ]
         self._names = ["n", *names] if len(self._declared.identities) > 1 else names
@@ -121,7 +122,7 @@ class Index:
 
     def _collation(self) -> str:
         found = (c.collation for c in self._declared.columns if c.name == self._column)
-        return known(next(found))
+        return known_collation(next(found))
 
     def _row(self, place: Place) -> list[Value]:
         number, *values = place

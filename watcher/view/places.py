@@ -12,12 +12,11 @@ from watcher import wire
 from watcher.changes import LargeValue, Row, Value
 from watcher.hub import Hub
 from watcher.sqlite.channel import Declared
+from watcher.sqlite.names import known_collation
 from watcher.sqlite.rows import MARK, RowReader
 from watcher.view.cursor import Void
 
 Place = tuple[Value, ...]
-
-_KNOWN_COLLATIONS = frozenset(("BINARY", "NOCASE", "RTRIM"))
 
 
 class Places:
@@ -78,8 +77,7 @@ class Places:
         found = self._hub.stored_value(value.sha256)
         if found is None:
             raise Void
-        kind, data = found
-        return data.decode() if kind == "text" else data
+        return wire.large_content(*found)
 
     def is_behind(self, place: Place, cut: Sequence[Value]) -> bool:
         """Whether a place comes after another one, which may be the place before all of a kind."""
@@ -87,14 +85,9 @@ class Places:
         if number != cut[0] or len(cut) == 1:
             return bool(number >= cut[0])  # type: ignore[operator]  # numbers of identities
         collations = self._declared.identities[int(number)].collations  # type: ignore[arg-type]
-        terms = ",".join(f"{MARK} COLLATE {known(collation)}" for collation in collations)
+        terms = ",".join(f"{MARK} COLLATE {known_collation(collation)}" for collation in collations)
         marks = ",".join([MARK] * len(collations))
         with self._lock:
             sql, bound = self._reader.bind(f"SELECT ({terms}) > ({marks})", [*values, *cut[1:]])
             ((found,),) = self._db.execute(sql, bound).fetchall()
         return bool(found)
-
-
-def known(collation: str) -> str:
-    """A collation, or the plain one in place of one that only an application has."""
-    return collation if collation.upper() in _KNOWN_COLLATIONS else "BINARY"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -219,10 +218,7 @@ def _position(name: str, text: str | None) -> Position | None:
 
 
 def _time(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
-    return text.replace("+00:00", "Z")
+    return None if seconds is None else wire.encode_time(seconds)
 
 
 def _mark(counted: Counted) -> dict[str, object]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+import time
 
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from watcher import wire
 from watcher.hub import Hub
 from watcher.web.problems import problems
 
@@ -53,7 +54,7 @@ def read_routes(hub: Hub, *, writes: bool) -> APIRouter:
             "clients": report.clients,
             "database": hub.name,
             "writes": writes,
-            "time": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "time": wire.encode_time(time.time()),
         }
 
     @router.get(

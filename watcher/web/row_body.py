@@ -116,7 +116,7 @@ def _whole(hub: Hub, name: str, value: Value) -> Value:
     kind, data = hub.value(value.sha256) or ("", b"")
     if kind != value.type:
         raise BadParameter(name, f"no large value {value.sha256[:64]!r} is kept")
-    return data.decode() if kind == "text" else data
+    return wire.large_content(kind, data)
 
 
 def _leave(_: str, __: str, ___: bytes) -> None:

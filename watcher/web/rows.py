@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from watcher import wire
 from watcher.changes import LargeValue, Position, Row
-from watcher.errors import ProtocolError
 from watcher.hub import Hub, Rows
+from watcher.past import named_key
 from watcher.view import MAX_LIMIT, Building, Orderings, Wanted, Window
 from watcher.web.problems import problems
 from watcher.web.request import BadParameter, require_known
@@ -117,7 +117,7 @@ def row_routes(hub: Hub) -> APIRouter:
         found = await orderings.get(Wanted(name, order, where)).window(
             limit=limit,
             offset=offset or 0,
-            around=None if around is None else parse_key(around),
+            around=None if around is None else _small_key(around),
             desc=desc,
             at_least=position,
         )
@@ -129,17 +129,8 @@ def row_routes(hub: Hub) -> APIRouter:
     return router
 
 
-def parse_key(text: str) -> Row:
-    """Reads a key as it stands in a query.
-
-    Raises:
-        BadParameter: it is none.
-    """
-    try:
-        body = wire.decode_json(text.encode())
-        key = {name: wire.decode_value(value) for name, value in body.items()}
-    except (msgspec.DecodeError, ProtocolError, UnicodeEncodeError, AttributeError):
-        raise BadParameter("around", "is not the key of a row as JSON") from None
+def _small_key(text: str) -> Row:
+    key = named_key("around", text)
     if any(isinstance(value, LargeValue) for value in key.values()):
         raise BadParameter("around", "has a value that is too large")
     return key

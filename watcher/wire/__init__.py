@@ -46,7 +46,9 @@ from watcher.wire.values import (
     decode_json,
     decode_value,
     encode_json,
+    encode_time,
     encode_value,
+    large_content,
 )
 
 __all__ = [
@@ -73,6 +75,7 @@ __all__ = [
     "encode_change",
     "encode_elements",
     "encode_json",
+    "encode_time",
     "encode_value",
     "error_message",
     "filter_tail",
@@ -80,6 +83,7 @@ __all__ = [
     "heartbeat_message",
     "hello_message",
     "is_last",
+    "large_content",
     "large_values",
     "ready_message",
     "reset_message",

@@ -7,6 +7,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -118,3 +119,23 @@ _DECODE_TAG: dict[str, Callable[[Any], Value]] = {
     "$text": lambda text: InvalidText(base64.b64decode(text, validate=True)),
     "$large": lambda large: LargeValue(large["type"], large["bytes"], large["sha256"]),
 }
+
+
+def large_content(kind: str, data: bytes) -> Value:
+    """A large value as SQLite holds it.
+
+    Args:
+        kind: `text` or `blob`.
+        data: its bytes, those of a text in UTF-8.
+    """
+    return data.decode() if kind == "text" else data
+
+
+def encode_time(seconds: float) -> str:
+    """A time as messages have it: ISO 8601, UTC, with microseconds.
+
+    Args:
+        seconds: since 1970.
+    """
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+    return text.replace("+00:00", "Z")
