@@ -12,6 +12,7 @@ import { MomentBar, asOf } from "./moment.js";
 import { RowActions } from "./row_actions.js";
 
 const STORM = 50; // changes a second that were not shown, from which they are counted in words
+const DOUBLE_CLICK = 300; // ms between two clicks that are one double click
 const CALM = 3_000; // ms after a storm for which its count is still shown
 
 /** @param {import("../context.js").Context} context */
@@ -39,9 +40,14 @@ class Grid {
     this.#view = new GridView({
       sort: (column) => this.#sort(column),
       open: (place, event) => this.#open(place, event),
-      key: (event, place) => this.#actions.key(event, place),
+      key: (event, place) => {
+        clearTimeout(this.#opening);
+        return this.#actions.key(event, place);
+      },
       menu: (place, { clientX, clientY }) => this.#actions.menu(place, { x: clientX, y: clientY }),
+      painted: () => this.#count(),
       marked: () => {
+        clearTimeout(this.#opening);
         this.#actions.update();
         this.#blank();
       },
@@ -51,7 +57,7 @@ class Grid {
       seen: () => this.#view.seen(),
       anchor: () => this.#view.top()?.key ?? null,
       hold: (change) => this.#view.hold(change),
-      painted: () => this.#painted(),
+      painted: () => this.#view.changed(),
       stated: () => this.#stated(),
       revealed: (key, index) => this.#revealed(key, index),
     });
@@ -195,10 +201,15 @@ class Grid {
     return Boolean(this.#context.health?.writes) && !this.#offline && !this.#moment && this.#definition !== undefined;
   }
 
-  // A second click shows the value; a double click changes it where that is possible.
+  #opening = null;
+
+  // Where a double click changes the value, a click waits whether it becomes one, and is forgotten
+  // when something else is done meanwhile.
   #open(place, event) {
-    if (event.type === "dblclick" && this.#writable) this.#actions.edit(place);
-    else this.#actions.open(place);
+    clearTimeout(this.#opening);
+    if (!this.#writable) this.#actions.open(place);
+    else if (event.type === "dblclick") this.#actions.edit(place);
+    else this.#opening = setTimeout(() => this.#actions.open(this.#view.active ?? place), DOUBLE_CLICK);
   }
 
   #reveal({ table, key }) {
@@ -218,8 +229,8 @@ class Grid {
     else this.#view.reveal(index, idOf(key));
   }
 
-  #painted() {
-    this.#view.changed();
+  // Once a frame at most: in a storm that is much less often than something changes.
+  #count() {
     const { state, live } = this.#window;
     const known = state.kind === "ready" || (state.kind === "failed" && live.size > 0);
     const { numbered, isWhole } = this.#source;
@@ -266,7 +277,7 @@ class Grid {
       this.#bar.say("The rows before these are not shown.", { mood: "quiet", again: () => this.#rewind(), label: "From the first row" });
     } else this.#bar.say(null);
     this.#actions.update();
-    this.#painted();
+    this.#view.changed();
     return undefined;
   }
 
@@ -278,7 +289,8 @@ class Grid {
   #blank() {
     const { state, live } = this.#window;
     const [headline, hint] = this.#words(state, live) ?? [];
-    this.#empty.hidden = headline === undefined;
+    // To set what is set already would have the browser look at its style anew, in each frame.
+    if (this.#empty.hidden !== (headline === undefined)) this.#empty.hidden = headline === undefined;
     if (headline === undefined) return;
     this.#empty.replaceChildren(element("p", "headline", ...headline), element("p", "hint", hint));
   }

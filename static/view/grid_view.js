@@ -14,10 +14,12 @@ const LIT = 4_000; // ms for which a row is pointed out
 /**
  * @typedef {object} GridActions
  * @property {(column: import("./grid_columns.js").Column) => void} sort
- * @property {(place: {index: number, column: number}, event: Event) => void} open shows a value.
+ * @property {(place: {index: number, column: number}, event: Event) => void} open by a click on a
+ *   value that is shown in part or on the marked cell, or by a double click.
  * @property {(event: KeyboardEvent, place: {index: number, column: number}) => boolean} key a key
  *   that moves nothing; true if it was used.
  * @property {(place: {index: number, column: number}, event: MouseEvent) => void} menu
+ * @property {() => void} painted the rows have been painted.
  * @property {() => void} marked another cell is marked, or none, or rows have gone for good.
  */
 
@@ -198,6 +200,7 @@ export class GridView {
     if (this.active) this.root.setAttribute("aria-activedescendant", "active-cell");
     else this.root.removeAttribute("aria-activedescendant");
     this.#window.look();
+    this.#actions.painted();
   }
 
   #fading = null;
@@ -303,7 +306,10 @@ export class GridView {
     if (!place) return;
     const again = this.active?.index === place.index && this.active?.column === place.column;
     this.mark(place);
-    if (again && event.detail === 1) this.#actions.open(place, event);
+    const isSelecting = String(getSelection()) !== "";
+    if (event.detail === 1 && !isSelecting && (again || isInPart(event.target.closest("[role=gridcell]")))) {
+      this.#actions.open(place, event);
+    }
   }
 
   #open(event) {
@@ -331,4 +337,9 @@ export class GridView {
     } else if (this.active?.index >= 0 && this.#actions.key(event, this.active)) event.preventDefault();
     return undefined;
   }
+}
+
+/** Whether a cell does not show its value whole. */
+function isInPart(cell) {
+  return cell.cut || cell.scrollWidth > cell.clientWidth;
 }

@@ -49,6 +49,23 @@ def fill(page: Page, text: str, kind: str | None = None) -> None:
     editor(page).get_by_role("button", name=re.compile("Save|Try again")).click()
 
 
+def test_a_click_shows_and_a_double_click_edits(watch: Watch) -> None:
+    """Of a value that is cut short, and of the cell that is marked already."""
+    watched = opened(watch)
+    page = watched.page
+    watched.edit("UPDATE prices SET note = printf('%.*c', 500, 'z') WHERE id = 1;")
+    expect(cell(page, "1", 4)).to_contain_text("zzz")
+    cell(page, "1", 4).click()
+    expect(page.get_by_role("dialog").locator("pre")).to_have_text("z" * 500)
+    page.keyboard.press("Escape")
+    for _ in range(2):
+        cell(page, "1", 4).dblclick()
+        expect(editor(page).get_by_role("textbox")).to_have_value("z" * 500)
+        page.keyboard.press("Escape")
+        expect(editor(page)).to_have_count(0)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_a_cell_keeps_its_type_or_takes_another(watch: Watch) -> None:
     """A value is changed as what it was; integer, real, NULL and blob can be chosen."""
     watched = opened(watch)
