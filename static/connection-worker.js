@@ -12,7 +12,7 @@ import { Catalog } from "./model/catalog.js";
 import { weigh } from "./model/weight.js";
 
 const MOST_OWED = 16_000_000; // weight of what a tab has not acknowledged; then it goes on by itself
-const BETWEEN_LISTS = 8; // ms; what comes sooner waits for it, since each list costs a tab about the same
+const BETWEEN_LISTS = 16; // ms, a frame; what comes sooner waits, since each list costs a tab about the same
 const BETWEEN_SIGNS = 15_000; // ms between two signs of life to each tab
 const LONGEST_SILENCE = 180_000; // ms; tabs in the background are slow, but not as slow as this
 

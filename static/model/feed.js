@@ -170,9 +170,7 @@ export class Feed {
       this.#rows > MOST_ROWS ||
       this.#characters > MOST_CHARACTERS ||
       this.#notices > MOST_NOTICES;
-    let drop = 0;
-    while (drop < this.entries.length - 1 && tooMuch()) this.#forget(this.entries[drop++]);
-    if (drop) this.entries.splice(0, drop);
+    while (this.entries.length > 1 && tooMuch()) this.#forget(this.entries.shift());
   }
 
   #forget(entry) {

@@ -4,13 +4,14 @@ import { byId, element } from "./element.js";
 import { announce } from "./announce.js";
 import { changeElement } from "./change.js";
 import { size } from "../model/feed.js";
-import { fraction, seconds } from "../model/times.js";
+import { fraction, seconds, whole } from "../model/times.js";
 import { counted } from "../model/values.js";
 
 const CALM = 8; // new rows in one paint up to which a newcomer is highlighted
 const STORM = 30; // new rows in one paint from which the list begins anew with the newest
-const AT_ONCE = 10; // older rows made in one paint: more would cost frames
-const PAUSE = 250; // ms between paints while more comes than anyone could read
+const AT_ONCE = 3; // older rows made in one paint: more would cost frames
+const IN_STORM = 12; // rows that are made then, in the frames that follow
+const PAUSE = 400; // ms between lists while more comes than anyone could read
 const ANNOUNCE_EVERY = 5_000; // ms; a screen reader is not to be talked to without end
 
 /**
@@ -99,8 +100,16 @@ export class FeedView {
       this.#due = false;
       if (this.#wanted) this.changed();
     };
-    if (fresh > CALM || this.#frozen) setTimeout(again, PAUSE);
+    if (fresh > CALM) requestAnimationFrame(() => this.#fillUp(IN_STORM - AT_ONCE, again));
+    else if (this.#frozen) setTimeout(again, PAUSE);
     else again();
+  }
+
+  /** Draws more of those that were the newest, a few in each frame; they are looked at for a while. */
+  #fillUp(left, again) {
+    if (!this.#frozen) this.#drawBelow(AT_ONCE);
+    if (left > AT_ONCE) requestAnimationFrame(() => this.#fillUp(left - AT_ONCE, again));
+    else setTimeout(again, PAUSE);
   }
 
   /** Returns how many rows were new. */
@@ -136,12 +145,21 @@ export class FeedView {
       this.#prepend(fresh, rows <= CALM);
       room -= rows;
     }
-    for (const entry of this.#painted.keys()) {
-      if (room > 0 && this.#isStale(entry)) room -= this.#fill(entry, room);
-    }
-    this.#append(entries.slice(0, entries.length - this.#painted.size), room);
+    this.#drawBelow(room);
     this.#wanted ||= entries.some((entry) => this.#isStale(entry));
     return rows;
+  }
+
+  /** Goes on where there was no room, with what is drawn in part and with what is older. */
+  #drawBelow(room) {
+    this.#sweep();
+    let left = room;
+    for (const entry of this.#painted.keys()) {
+      if (left > 0 && this.#isStale(entry)) left -= this.#fill(entry, left);
+    }
+    const { entries } = this.#feed;
+    const oldest = entries.findIndex((entry) => this.#painted.has(entry));
+    this.#append(entries.slice(0, oldest < 0 ? entries.length : oldest), left);
   }
 
   #clear() {
@@ -255,6 +273,6 @@ function tallied(tally) {
 export function timeElement(time) {
   const made = element("time", "", seconds(time), element("span", "fraction", fraction(time)));
   made.dateTime = time;
-  made.title = new Date(time).toLocaleString("en-GB");
+  made.title = whole(time);
   return made;
 }

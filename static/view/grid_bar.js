@@ -77,7 +77,7 @@ export class GridBar {
    *   whether there are more
    */
   count(total, { filtered, isOpen }) {
-    this.#count.hidden = total === null;
+    if (this.#count.hidden !== (total === null)) this.#count.hidden = total === null;
     let text = total === null ? "" : counted(total, filtered ? "match" : "row").replace(/matchs$/, "matches");
     if (isOpen && text) text = `more than ${text}`;
     if (this.#count.textContent !== text) this.#count.textContent = text;

@@ -166,6 +166,8 @@ function fillCell(cell, held, fresh, now) {
     const reading = value === undefined ? { type: "none", text: "" } : read(value);
     if (cell.text.data !== reading.text) cell.text.data = reading.text;
     if (cell.dataset.type !== reading.type) cell.dataset.type = reading.type;
+    const blank = reading.type === "text" && reading.text === "";
+    if (cell.blank !== blank) cell.classList.toggle("blank", (cell.blank = blank));
     const cut = reading.full !== undefined || reading.type === "large";
     if (cell.cut !== cut) cell.classList.toggle("cut", (cell.cut = cut));
   }

@@ -6,6 +6,8 @@ import { ConnectionPanel } from "./connection_panel.js";
 import { byId, element } from "./element.js";
 import { resetSentence, stateName, stateSentence } from "./states.js";
 
+const BETWEEN_POSITIONS = 250; // ms; faster nobody reads
+
 /** A few words on a state of the database; how far the first copy is where one is being made. */
 function statusLabel({ state, progress }) {
   if (typeof progress === "number") return `First copy ${Math.round(progress * 100)} %`;
@@ -126,16 +128,20 @@ export function mount(context, link) {
   byId("retry").addEventListener("click", () => link.reconnect());
 }
 
-/** Shows the position once per frame: in a storm it moves more often than that. */
+/** Shows the position: at once, but in a storm, where it moves in each frame, now and then. */
 function showPosition(context) {
-  let newest = null;
+  let newest = null; // not shown yet
+  let shown = -Infinity; // when one was
   const paint = () => {
     byId("position").textContent = newest;
     byId("position-line").hidden = false;
     newest = null;
+    shown = performance.now();
   };
   context.on("position", ({ position }) => {
-    if (newest === null) requestAnimationFrame(paint);
+    const wait = shown + BETWEEN_POSITIONS - performance.now();
+    if (newest === null && wait <= 0) requestAnimationFrame(paint);
+    else if (newest === null) setTimeout(() => requestAnimationFrame(paint), wait);
     newest = position;
   });
 }

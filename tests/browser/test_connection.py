@@ -76,7 +76,7 @@ def test_a_silent_connection_is_replaced(watch: Watch) -> None:
     watched = watch(clock=True)
     watched.edit("UPDATE items SET value = 'before';")
     watched.expect_changes("1 change")
-    position = watched.page.locator("#position").inner_text()
+    position = watched.position()
     assert len(watched.sockets) == 1
 
     watched.page.clock.fast_forward(50_000)
@@ -235,7 +235,7 @@ def test_the_panel_tells_all_of_the_connection(watch: Watch) -> None:
     expect(panel.locator("#panel-database")).to_have_text("all is well")
     expect(panel.locator("#panel-latency")).to_have_text(re.compile(r"^[\d.]+ m?s$"))
     expect(panel.locator("#panel-clients")).to_have_text("1 client at the service")
-    expect(panel.locator("#panel-position")).to_have_text(page.locator("#position").inner_text())
+    expect(panel.locator("#panel-position")).to_have_text(watched.position())
     page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
     expect(pill).to_have_attribute("aria-expanded", "false")

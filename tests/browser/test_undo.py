@@ -345,7 +345,7 @@ def test_changes_are_copied_as_json(watch: Watch) -> None:
     assert [change["after"]["value"] for change in changeset["changes"]] == [2.0]
     assert isinstance(changeset["changes"][0]["after"]["value"], float)
     assert changeset["whole"] is True
-    assert changeset["position"] == watched.page.locator("#position").inner_text()
+    assert changeset["position"] == watched.position()
 
 
 def test_without_a_clipboard_the_text_is_shown(watch: Watch) -> None:

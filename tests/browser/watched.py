@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import httpx
 from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
 
 from tests.served import Served
@@ -109,6 +110,12 @@ class Watched:
     def expect_changes(self, count: str) -> None:
         """Waits until the page has counted this many changes, such as `2,000 changes`."""
         expect(self.page.locator("#changes")).to_have_text(count)
+
+    def position(self) -> str:
+        """Waits until the page says that it stands where the service does, and tells where."""
+        health = httpx.get(f"{self.served.url}/health").raise_for_status().json()
+        expect(self.page.locator("#position")).to_have_text(health["position"])
+        return str(health["position"])
 
     def _console(self, message: ConsoleMessage) -> None:
         status = _STATUS.search(message.text)
