@@ -30,9 +30,9 @@ run: $(VENV)/.runtime
 	[ -z "$$RUN_DATABASE" ] || set -- "$$@" -- "$$RUN_DATABASE"; \
 	exec $(VENV)/bin/python server.py "$$@"
 
-# Two at a time: most tests wait for other processes.
+# More than there are cores on a small machine: most tests wait for other processes.
 test: $(VENV)/.development system check
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	@$(VENV)/bin/python -m pytest -n 3 --dist loadfile
 
 check: $(VENV)/.development
 	@$(VENV)/bin/ruff check --quiet .

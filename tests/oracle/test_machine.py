@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.oracle.machine import Machine
 
 # Some ten a second; a soak names its own number.
-EXAMPLES = int(os.environ.get("WATCHER_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("WATCHER_EXAMPLES", "200"))
 
 
 @pytest.mark.usefixtures("bench")

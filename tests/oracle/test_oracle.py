@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.oracle.contents import contents_of_file, integrity
 from tests.oracle.follower import Follower
 
-EXAMPLES = int(os.environ.get("WATCHER_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("WATCHER_EXAMPLES", "60"))
 MODES = ("delete", "truncate", "persist", "wal", "memory", "off")
 
 SCHEMAS = (

@@ -154,7 +154,7 @@ def test_commits_in_batches(tmp_path: Path, shape: Shape, seed: int) -> None:
     """Whatever they do, kept one by one or many at once, none makes a comparison."""
     chance = random.Random(f"{seed}{shape}")
     with followed(tmp_path, shape, ROWS, KEYED, LARGE, MANY) as found:
-        for _ in range(25):
+        for _ in range(15):
             statements = [
                 statement.format(
                     a=chance.randint(1, 80), b=chance.randint(1, 21_000), c=chance.randint(4, 30)

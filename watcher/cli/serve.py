@@ -81,11 +81,11 @@ async def serve(options: argparse.Namespace, demo_directory: Path) -> None:
         )
         fleet = Fleet(_opener(options), stack)
         served = await _watch(options, fleet, stack, demo_directory)
-        _collect_rarely()
         # Now the service has its own files open.
         room = room_here(options.max_clients)
         links = SignInLinks()
         app = _application(served, options, token, listener, room.clients, links)
+        _collect_rarely()
         server = _Server(_server_config(app, room))
         on_signal(server.stop)
         asyncio.get_running_loop().set_exception_handler(complains_of_lack())
@@ -105,6 +105,7 @@ def _collect_rarely() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 def _opener(options: argparse.Namespace) -> Callable[[str, Path], Hub]:
