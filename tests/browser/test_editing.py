@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.test_grid import cell, expect_count, row
+from tests.browser.grid import cell, expect_count, row
 from tests.browser.watched import Watch, Watched
 
 PRICES = """

@@ -9,7 +9,7 @@ from contextlib import closing
 
 from playwright.sync_api import expect
 
-from tests.browser.test_grid import MANY, cell, expect_count, row, rows
+from tests.browser.grid import MANY, cell, expect_count, row, rows
 from tests.browser.watched import Watch
 
 # Notes every moment in which the sentence beside the grid is not to be seen.

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.grid import cell, head, row
 from tests.browser.shown import file_rows
-from tests.browser.test_grid import cell, head, row
 from tests.web.service import run_service
 
 LARGE = """

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from playwright.sync_api import expect
 
-from tests.browser.test_grid import MANY, cell, expect_count, expect_rows, row
+from tests.browser.grid import MANY, cell, expect_count, expect_rows, row
 from tests.browser.watched import Watch, Watched
 
 
