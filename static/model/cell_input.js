@@ -48,6 +48,32 @@ export function parsed(type, text) {
   return { value: type === "blob" ? { $blob: toBase64(bytes) } : { $text: toBase64(bytes) } };
 }
 
+const LINE_END = /\r\n|\r|\n/g;
+
+/**
+ * A text as it was typed into a field, which knows one kind of line end only: those that were there
+ * stay what they were, and new ones are what the others around them are.
+ * @param {string} typed @param {string} before the text the field began with
+ * @returns {string}
+ */
+export function withLineEnds(typed, before) {
+  const ends = before.match(LINE_END) ?? [];
+  if (ends.every((end) => end === "\n")) return typed;
+  const lines = typed.split("\n");
+  const were = before.split(LINE_END);
+  const [count, counted] = [lines.length - 1, ends.length];
+  const most = Math.min(count, counted);
+  let first = count === counted ? count : 0;
+  while (first < most && lines[first] === were[first]) first += 1;
+  let last = 0;
+  while (last < most - first && lines[count - last] === were[counted - last]) last += 1;
+  const end = (at) => {
+    if (at < first) return ends[at];
+    return at >= count - last ? ends[at - count + counted] : ends[Math.min(first, counted - 1)];
+  };
+  return lines.map((line, at) => (at < count ? line + end(at) : line)).join("");
+}
+
 function integer(text) {
   if (!/^[+-]?\d+$/.test(text)) return { problem: "This is not an integer, such as 42." };
   const number = BigInt(text.replace("+", ""));

@@ -3,6 +3,7 @@
 import { toBase64 } from "../model/bytes.js";
 import { read } from "../model/values.js";
 import { element } from "./element.js";
+import { NamedTable } from "./named_table.js";
 import { ValueField } from "./value_field.js";
 
 /**
@@ -17,11 +18,19 @@ export function editCell(context, { table, column, held }, place, onClose) {
   editor.open(place);
 }
 
-let open = null; // closes the one that is open
+let open = null; // the one that is open
 
 /** Closes the editor that is open, if any: what it stands over is shown no more. */
 export function closeEditor() {
-  open?.();
+  open?.close();
+}
+
+/** The same unless its own table is looked at, under whatever name. @param {string | null} table */
+export function closeEditorUnless(table) {
+  // A table that is renamed is chosen before the editor has heard of it.
+  queueMicrotask(() => {
+    if (open?.table !== table) closeEditor();
+  });
 }
 
 class CellEditor {
@@ -32,13 +41,14 @@ class CellEditor {
   #seen;
   #field;
   #save = button("Save", "button primary small");
+  #cancel = button("Cancel", "button small");
   #said = element("p", "editor-said");
   #root = element("form", "cell-editor");
   #onClose;
 
   constructor(context, table, column, { key, row }, onClose) {
     this.#context = context;
-    this.#table = table;
+    this.#table = new NamedTable(context, table);
     this.#column = column;
     this.#key = key;
     this.#seen = row;
@@ -50,13 +60,17 @@ class CellEditor {
     this.#said.hidden = true;
   }
 
+  /** What its table is called now. @returns {string} */
+  get table() {
+    return this.#table.name;
+  }
+
   async open(place) {
-    open?.();
-    open = () => this.#close();
-    const cancel = button("Cancel", "button small");
-    cancel.addEventListener("click", () => this.#close());
+    closeEditor();
+    open = this;
+    this.#cancel.addEventListener("click", () => this.close());
     this.#save.type = "submit";
-    const buttons = element("div", "editor-buttons", element("span", "note", "Enter saves, Shift+Enter: new line"), cancel, this.#save);
+    const buttons = element("div", "editor-buttons", element("span", "note", "Enter saves, Shift+Enter: new line"), this.#cancel, this.#save);
     this.#root.append(this.#said, buttons);
     this.#root.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -71,7 +85,7 @@ class CellEditor {
     const { width, height } = this.#root.getBoundingClientRect();
     this.#root.style.left = `${Math.max(8, Math.min(place.left - 1, innerWidth - width - 8))}px`;
     this.#root.style.top = `${Math.max(8, Math.min(place.top - 1, innerHeight - height - 8))}px`;
-    (this.#field ?? cancel).focus();
+    (this.#field ?? this.#cancel).focus();
   }
 
   async #begin() {
@@ -92,7 +106,7 @@ class CellEditor {
   #pressed(event) {
     if (event.key === "Escape") {
       event.preventDefault();
-      this.#close();
+      this.close();
     } else if (event.key === "Enter" && !event.shiftKey && event.target.matches("textarea, select")) {
       event.preventDefault();
       this.#send();
@@ -107,8 +121,8 @@ class CellEditor {
     this.#save.disabled = true;
     try {
       const body = { seen: this.#seen, set: { [this.#column]: value } };
-      await this.#context.api.ask(["tables", this.#table, "rows"], { key: this.#key }, { method: "PATCH", body });
-      this.#close();
+      await this.#context.api.ask(["tables", this.table, "rows"], { key: this.#key }, { method: "PATCH", body });
+      this.close();
     } catch (error) {
       this.#refused(error);
     } finally {
@@ -120,11 +134,17 @@ class CellEditor {
     this.#said.hidden = false;
     this.#save.textContent = status === 503 || status === 0 ? "Try again" : "Save";
     if (status !== 409 || body.row === undefined) return this.#said.replaceChildren(element("bdi", "", message));
-    if (body.row === null) {
-      this.#save.hidden = true;
-      return this.#said.replaceChildren("The row was deleted in the meantime.");
+    if (body.row === null) return this.#giveUp("The row was deleted in the meantime.");
+    if (!Object.hasOwn(body.row, this.#column)) {
+      return this.#giveUp("The column was dropped or renamed in the meantime.");
     }
+    const seen = this.#seen;
     this.#seen = body.row;
+    if (differOnlyInColumns(seen, body.row)) {
+      this.#said.hidden = true;
+      this.#save.disabled = false;
+      return this.#send();
+    }
     this.#save.textContent = "Save anyway";
     const now = read(body.row[this.#column]);
     const shown = element("span", "value", element("bdi", "", now.text));
@@ -132,14 +152,31 @@ class CellEditor {
     return this.#said.replaceChildren("The row was changed in the meantime. This cell is now ", shown, ".");
   }
 
-  #close() {
+  #giveUp(sentence) {
+    this.#said.replaceChildren(sentence);
+    this.#save.hidden = true;
+    // The button that is hidden may have had the focus.
+    this.#cancel.focus();
+  }
+
+  /** Ends it without saving. */
+  close() {
     if (!this.#root.isConnected) return;
     open = null;
+    this.#table.end();
     // Who has gone on elsewhere meanwhile stays there.
     const held = document.activeElement === document.body || this.#root.contains(document.activeElement);
     this.#root.remove();
     if (held) this.#onClose();
   }
+}
+
+// The table has got or lost columns, and what both rows have is the same: nothing was overtaken.
+function differOnlyInColumns(seen, now) {
+  const [old, fresh] = [Object.keys(seen), Object.keys(now)];
+  const isOther = old.length !== fresh.length || old.some((name) => !Object.hasOwn(now, name));
+  const both = fresh.filter((name) => Object.hasOwn(seen, name));
+  return isOther && both.every((name) => JSON.stringify(seen[name]) === JSON.stringify(now[name]));
 }
 
 function button(label, className) {

@@ -40,14 +40,10 @@ class Grid {
     this.#view = new GridView({
       sort: (column) => this.#sort(column),
       open: (place, event) => this.#open(place, event),
-      key: (event, place) => {
-        clearTimeout(this.#opening);
-        return this.#actions.key(event, place);
-      },
+      key: (event, place) => this.#actions.key(event, place),
       menu: (place, { clientX, clientY }) => this.#actions.menu(place, { x: clientX, y: clientY }),
       painted: () => this.#count(),
       marked: () => {
-        clearTimeout(this.#opening);
         this.#actions.update();
         this.#blank();
       },
@@ -201,15 +197,25 @@ class Grid {
     return Boolean(this.#context.health?.writes) && !this.#offline && !this.#moment && this.#definition !== undefined;
   }
 
-  #opening = null;
+  #opening = null; // ends the wait of a click
 
   // Where a double click changes the value, a click waits whether it becomes one, and is forgotten
-  // when something else is done meanwhile.
+  // when anything else is done meanwhile.
   #open(place, event) {
-    clearTimeout(this.#opening);
-    if (!this.#writable) this.#actions.open(place);
-    else if (event.type === "dblclick") this.#actions.edit(place);
-    else this.#opening = setTimeout(() => this.#actions.open(this.#view.active ?? place), DOUBLE_CLICK);
+    if (!this.#writable) return this.#actions.open(place);
+    if (event.type === "dblclick") return this.#actions.edit(place);
+    const { live } = this.#window;
+    const id = live.get(place.index)?.id;
+    const timer = setTimeout(() => {
+      this.#opening?.abort();
+      const index = id === undefined ? undefined : live.placeOf(id);
+      if (index !== undefined) this.#actions.open({ ...place, index });
+    }, DOUBLE_CLICK);
+    const opening = (this.#opening = new AbortController());
+    opening.signal.addEventListener("abort", () => clearTimeout(timer));
+    const once = { capture: true, signal: opening.signal };
+    for (const type of ["pointerdown", "keydown"]) document.addEventListener(type, () => opening.abort(), once);
+    return undefined;
   }
 
   #reveal({ table, key }) {

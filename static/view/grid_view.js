@@ -28,6 +28,7 @@ export class GridView {
   columns = new Columns();
   /** The marked cell; its row by number and by key, -1 is the head. */
   active = null;
+  #unmarked = null; // the place that was marked until its row went
   #scroll = new Scroll(ROW);
   #head = element("div", "grid-head");
   #body = element("div", "grid-body");
@@ -89,6 +90,7 @@ export class GridView {
     this.root.scrollLeft = 0;
     this.#scroll.settled(0);
     if (this.active?.index >= 0) this.active = null; // the head stays where it is
+    this.#unmarked = null;
     this.changed();
   }
 
@@ -129,13 +131,26 @@ export class GridView {
     const { live } = this.#window;
     const top = this.top();
     const place = top ? live.slots.slotOf(live.placeOf(top.id)) : 0;
-    const own = this.active && this.active.index >= 0 ? live.get(this.active.index)?.id : undefined;
+    const own = this.active && this.active.index >= 0 ? live.get(this.active.index) : undefined;
     change();
     const after = top ? live.placeOf(top.id) : undefined;
     this.#measure();
     if (after !== undefined) this.#scroll.to(this.#scroll.top + (live.slots.slotOf(after) - place) * ROW);
-    if (own !== undefined && live.placeOf(own) !== undefined) this.active.index = live.placeOf(own);
+    if (own) this.#markAgain(own);
     this.#settleSoon();
+  }
+
+  // The mark goes with its row. Where that is gone no other one takes it over: what is done next is
+  // not meant for it.
+  #markAgain(own) {
+    const { live } = this.#window;
+    const index = live.placeOf(own.id);
+    if (index !== undefined) this.active.index = index;
+    else if (own.left || live.slots.gone.some(({ id }) => id === own.id)) {
+      this.#unmarked = this.active;
+      this.active = null;
+      this.#actions.marked();
+    }
   }
 
   /** Scrolls to a row and points it out. @param {number} index @param {string} id */
@@ -159,6 +174,7 @@ export class GridView {
   /** Marks a cell and brings it into view. @param {{index: number, column: number}} place */
   mark(place) {
     this.active = place;
+    this.#unmarked = null;
     this.#scroll.include(this.#window.live.slots.slotOf(Math.max(0, place.index)));
     this.#settle();
     this.#includeColumn(this.columns.all[place.column]);
@@ -327,7 +343,8 @@ export class GridView {
 
   #key(event) {
     if (event.target !== this.root || event.altKey) return;
-    const active = this.active ?? { index: Math.min(this.seen()[0], this.#window.live.total - 1), column: 0 };
+    const from = this.#unmarked ?? { index: this.seen()[0], column: 0 };
+    const active = this.active ?? { ...from, index: Math.min(from.index, this.#window.live.total - 1) };
     if (active.index < 0 && this.#headView.key(event, active.column)) return event.preventDefault();
     const size = { rows: this.#window.live.total, columns: this.columns.all.length, page: Math.max(1, Math.floor(this.#scroll.view / ROW) - 1) };
     const next = this.active || event.key === "End" ? step(event, active, size) : step(event, active, size) && active;

@@ -1,7 +1,7 @@
 /** What can be done with the marked row: by menu, by key and by the buttons above the grid. */
 
 import { announce } from "./announce.js";
-import { closeEditor, editCell } from "./cell_editor.js";
+import { closeEditor, closeEditorUnless, editCell } from "./cell_editor.js";
 import { copy } from "./copy.js";
 import { element } from "./element.js";
 import { valueOf } from "./grid_columns.js";
@@ -25,6 +25,7 @@ export class RowActions {
   #grid;
   #add = button("", "button");
   #more = button("⋯", "icon-button");
+  #generated = new Set(); // columns of the table that nobody can write
 
   /** @param {import("../context.js").Context} context @param {Grid} grid @param {HTMLElement} tools */
   constructor(context, grid, tools) {
@@ -41,7 +42,24 @@ export class RowActions {
     this.#add.addEventListener("click", () => addRow(context, grid.table()));
     this.#more.addEventListener("click", () => this.menu(grid.view.active, this.#more));
     tools.append(this.#add, this.#more);
-    for (const event of ["chosen", "moment"]) context.on(event, closeEditor);
+    context.on("chosen", ({ table }) => closeEditorUnless(table));
+    context.on("moment", closeEditor);
+    for (const event of ["chosen", "tables", "health"]) context.on(event, () => this.#learn());
+  }
+
+  async #learn() {
+    await null; // the grid itself hears of it after this
+    const table = this.#grid.table();
+    this.#generated = new Set();
+    if (table === null || !this.#grid.writable()) return;
+    try {
+      const { columns } = await this.#context.api.ask(["tables", table, "schema"]);
+      if (this.#grid.table() !== table) return;
+      this.#generated = new Set(columns.filter(({ generated }) => generated).map(({ name }) => name));
+    } catch (error) {
+      // Whoever writes all the same is told by the database.
+      if (error.name !== "Refused") throw error;
+    }
   }
 
   /** What may be done is another. */
@@ -65,7 +83,12 @@ export class RowActions {
   edit(place) {
     const [held, column] = this.#at(place);
     const { view } = this.#grid;
-    if (!held || !this.#mayEdit(column)) return;
+    if (!held) return;
+    if (!this.#mayEdit(column)) {
+      this.open(place);
+      return;
+    }
+    if (isGone(held)) return;
     view.mark(place);
     const what = { table: this.#grid.table(), column: column.name, held };
     const cell = view.cell ?? view.root;
@@ -122,17 +145,24 @@ export class RowActions {
   }
 
   #mayEdit(column) {
-    return column !== undefined && !column.isRowid && this.#grid.writable();
+    const isFixed = !column || column.isRowid || this.#generated.has(column.name);
+    return !isFixed && this.#grid.writable();
   }
 
   #delete(held) {
-    deleteRow(this.#context, this.#grid.table(), held);
+    if (!isGone(held)) deleteRow(this.#context, this.#grid.table(), held);
   }
 
   async #copy(text) {
     announce((await copy(text)) ? "Copied." : "The browser does not allow copying.");
     this.#grid.view.root.focus();
   }
+}
+
+// A row that fades is still shown, but there is nothing left to be written.
+function isGone(held) {
+  if (held.left) announce("This row is gone.");
+  return Boolean(held.left);
 }
 
 function textOf(column, held) {

@@ -4,6 +4,7 @@ import { typeFor } from "../model/cell_input.js";
 import { openDialog } from "./dialog.js";
 import { keyElement, valueNodes } from "./change.js";
 import { element, nameElement } from "./element.js";
+import { NamedTable } from "./named_table.js";
 import { ValueField } from "./value_field.js";
 
 /**
@@ -13,7 +14,8 @@ import { ValueField } from "./value_field.js";
  */
 export async function addRow(context, table) {
   const title = element("span", "", "Add a row to ", nameElement(table));
-  const { root, body, close } = openDialog(title, { className: "row-dialog" });
+  const named = new NamedTable(context, table);
+  const { root, body, close } = openDialog(title, { className: "row-dialog", onClose: () => named.end() });
   body.classList.add("loading");
   let schema;
   try {
@@ -39,9 +41,9 @@ export async function addRow(context, table) {
     const row = collect(fields);
     if (row === null) return;
     await sending(said, send, async () => {
-      const made = await context.api.ask(["tables", table, "rows"], {}, { method: "POST", body: { row } });
+      const made = await context.api.ask(["tables", named.name, "rows"], {}, { method: "POST", body: { row } });
       close();
-      context.reveal(table, made.key);
+      context.reveal(named.name, made.key);
     });
   });
   return undefined;
@@ -78,7 +80,9 @@ function collect(fields) {
  * @param {{key: object, row: object}} held as it is shown
  */
 export function deleteRow(context, table, { key, row }) {
-  const { root, body, close } = openDialog("Delete this row?", { className: "narrow row-dialog" });
+  const named = new NamedTable(context, table);
+  const onClose = () => named.end();
+  const { root, body, close } = openDialog("Delete this row?", { className: "narrow row-dialog", onClose });
   const columns = context.catalog.order(table, key);
   body.append(element("p", "", nameElement(table), " ", keyElement(key, columns)));
   const about = element("dl", "fields");
@@ -89,7 +93,7 @@ export function deleteRow(context, table, { key, row }) {
   send.addEventListener("click", () =>
     sending(said, send, async () => {
       const options = { method: "DELETE", body: { seen } };
-      await context.api.ask(["tables", table, "rows"], { key }, options);
+      await context.api.ask(["tables", named.name, "rows"], { key }, options);
       close();
     }, (now) => {
       seen = now;

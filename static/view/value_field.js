@@ -1,6 +1,6 @@
 /** A field for one value: what is typed, and of what type it is. */
 
-import { RAW_TEXT, TYPES, editable, parsed } from "../model/cell_input.js";
+import { RAW_TEXT, TYPES, editable, parsed, withLineEnds } from "../model/cell_input.js";
 import { element } from "./element.js";
 
 let made = 0;
@@ -10,6 +10,7 @@ export class ValueField {
   #input = element("textarea", "input mono");
   #type = element("select", "select");
   #problem = element("p", "field-problem");
+  #before; // the text it began with
 
   /**
    * @param {string} label what it is called, for those who do not see it
@@ -23,8 +24,9 @@ export class ValueField {
     if (start.type === "rawtext") Object.assign(types, RAW_TEXT);
     for (const [name, words] of Object.entries(types)) this.#type.append(new Option(words, name));
     this.#type.value = start.type;
+    this.#before = start.text;
     this.#input.value = start.text;
-    this.#input.rows = Math.min(8, Math.max(1, start.text.split("\n").length));
+    this.#input.rows = Math.min(8, Math.max(1, start.text.split(/\r\n|\r|\n/).length));
     this.#input.spellcheck = false;
     this.#input.setAttribute("aria-label", label);
     this.#type.setAttribute("aria-label", `Type of ${label}`);
@@ -46,7 +48,7 @@ export class ValueField {
   /** @returns {{value: unknown} | {problem: string}} an undefined value is the default. */
   read() {
     if (this.#type.value === "default") return { value: undefined };
-    const read = parsed(this.#type.value, this.#input.value);
+    const read = parsed(this.#type.value, withLineEnds(this.#input.value, this.#before));
     this.problem(read.problem ?? "");
     return read;
   }

@@ -218,3 +218,112 @@ def test_what_is_typed_becomes_a_value_of_the_wire(watch: Watch) -> None:
     ]
     found = page.evaluate(PARSED, [[kind, text] for kind, text, _ in cases])
     assert found == [wanted for _, _, wanted in cases]
+
+
+def test_line_ends_stay_what_they_were(watch: Watch) -> None:
+    """A field knows one kind of line end only; a text keeps its own, and an untouched one stays."""
+    watched = opened(watch)
+    page = watched.page
+    watched.edit(
+        "UPDATE prices SET note = 'a' || char(13, 10) || 'b' || char(13) || 'c' WHERE id = 1;"
+        "UPDATE prices SET note = 'p' || char(13) || 'q' WHERE id = 2;"
+    )
+    expect(cell(page, "2", 4)).to_contain_text("q")
+    cell(page, "1", 4).dblclick()
+    field = editor(page).get_by_role("textbox")
+    field.press("Control+Home")
+    field.press_sequentially("x")
+    field.press("Shift+Enter")
+    field.press("Enter")
+    expect(editor(page)).to_have_count(0)
+    cell(page, "2", 4).dblclick()
+    editor(page).get_by_role("textbox").press("Enter")
+    expect(editor(page)).to_have_count(0)
+    notes = [("x\r\na\r\nb\rc",), ("p\rq",)]
+    assert stored(watched, "SELECT note FROM prices ORDER BY id") == notes
+
+
+def test_a_row_that_goes_takes_its_mark_along(watch: Watch) -> None:
+    """What is pressed next is not meant for the row that takes its place."""
+    watched = opened(watch)
+    page = watched.page
+    cell(page, "1", 2).click()
+    watched.edit("DELETE FROM prices WHERE id = 1;")
+    expect_count(page, "1 row")
+    expect(page.locator("#active-cell")).to_have_count(0)
+    page.keyboard.press("F2")
+    page.keyboard.press("Delete")
+    expect(editor(page)).to_have_count(0)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#active-cell")).to_have_text("Door")
+    page.keyboard.press("F2")
+    expect(editor(page)).to_have_count(1)
+
+
+def test_a_click_is_forgotten_when_something_else_is_done(watch: Watch) -> None:
+    """It waits whether it becomes a double click, and must not open over what was opened since."""
+    watched = opened(watch)
+    page = watched.page
+    cell(page, "1", 2).click()
+    expect(page.locator("#active-cell")).to_have_text("Lamp")
+    page.evaluate("window.opened = []")
+    page.evaluate(
+        """() => new MutationObserver(changes => window.opened.push(...changes
+          .flatMap(({ addedNodes }) => [...addedNodes]).filter(node => node.matches?.("dialog"))
+          .map(({ className }) => className))).observe(document.body, { childList: true })"""
+    )
+    # No double click: the first one was long ago.
+    page.wait_for_timeout(600)
+    cell(page, "1", 2).click()
+    page.locator("#add-row").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Add a row")
+    # As long as it would have waited, and longer.
+    page.wait_for_timeout(600)
+    assert page.evaluate("window.opened") == ["row-dialog"]
+
+
+def test_tables_and_columns_change_under_an_editor(watch: Watch) -> None:
+    """It follows a new name, needs no second try for a new column, and says that one is gone."""
+    watched = opened(watch)
+    page = watched.page
+    cell(page, "1", 4).dblclick()
+    editor(page).get_by_role("textbox").fill("mine")
+    watched.edit("ALTER TABLE prices RENAME TO costs; ALTER TABLE costs ADD COLUMN more;")
+    expect(page.locator("#grid-name")).to_have_text("costs")
+    editor(page).get_by_role("textbox").press("Enter")
+    expect(editor(page)).to_have_count(0)
+    assert stored(watched, "SELECT note FROM costs WHERE id = 1") == [("mine",)]
+
+    cell(page, "1", 4).dblclick()
+    watched.edit("ALTER TABLE costs DROP COLUMN note;")
+    fill(page, "never")
+    expect(editor(page)).to_contain_text("The column was dropped or renamed")
+    expect(editor(page).get_by_role("button", name="Save")).to_be_hidden()
+    page.keyboard.press("Escape")
+
+    page.locator("#add-row").click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("textbox", name="name", exact=True).fill("Chair")
+    watched.edit("ALTER TABLE costs RENAME TO prices;")
+    expect(page.locator("#grid-name")).to_have_text("prices")
+    form.get_by_role("button", name="Add row").click()
+    expect(form).to_have_count(0)
+    assert stored(watched, "SELECT name FROM prices WHERE id = 3") == [("Chair",)]
+
+
+def test_a_generated_column_is_shown_and_not_edited(watch: Watch) -> None:
+    """Nobody can write it, so a double click shows it."""
+    watched = watch(
+        "--allow-writes",
+        setup="CREATE TABLE made(id INTEGER PRIMARY KEY, n INT, twice INT AS (n * 2));"
+        "INSERT INTO made VALUES(1, 21); DROP TABLE items;",
+    )
+    page = watched.page
+    with page.expect_response("**/tables/made/schema"):
+        page.reload()
+    expect(page.locator("#add-row")).to_be_visible()
+    cell(page, "1", 3).dblclick()
+    expect(page.get_by_role("dialog")).to_contain_text("42")
+    expect(page.get_by_role("dialog").get_by_role("button", name="Edit")).to_have_count(0)
+    expect(editor(page)).to_have_count(0)

@@ -65,7 +65,8 @@ def test_values_reach_it_whole(text: str) -> None:
 
 REFUSED = {
     "nothing": ("", "syntax error"),
-    "half": ("n >", "syntax error"),
+    "half": ("n >", "syntax error: it is not complete"),
+    "a bracket too many": ("n > 1)", "syntax error"),
     "unknown column": ("missing > 1", "no such column: missing"),
     "unknown table": ("other.n > 1", "no such column: other.n"),
     "its own number": ("rowid > 1", "no such column: rowid"),

@@ -185,7 +185,7 @@ class Condition:
         except (apsw.Error, ValueError) as error:
             self._db.authorizer = None
             self._db.execute(f"DROP TABLE IF EXISTS {shape.name}")
-            raise BadFilter("where", guard.refused or _said(error)) from error
+            raise BadFilter("where", guard.refused or _said(error, self._expression)) from error
         finally:
             self._db.authorizer = None
             self._deadline = 0.0
@@ -288,11 +288,14 @@ def _size(value: Value) -> int:
     return len(value) if isinstance(value, bytes) else 0
 
 
-def _said(error: Exception) -> str:
+def _said(error: Exception, expression: str = "") -> str:
     if isinstance(error, apsw.InterruptError):
         return "takes too long"
     if isinstance(error, apsw.TooBigError):
         return "makes too large a value"
     if isinstance(error, apsw.BindingsError):
         return "may not hold parameters"
-    return str(error).removeprefix("SQLError: ")
+    said = str(error).removeprefix("SQLError: ")
+    if 'near ")"' in said and ")" not in expression:
+        return "syntax error: it is not complete"  # the bracket is the one behind it
+    return said

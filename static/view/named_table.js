@@ -1,0 +1,26 @@
+/** A table that something is open for, whatever it comes to be called meanwhile. */
+
+export class NamedTable {
+  #name;
+  #end;
+
+  /** @param {import("../context.js").Context} context @param {string} name as it is called now */
+  constructor(context, name) {
+    this.#name = name;
+    this.#end = context.on("changes", ({ changes }) => {
+      for (const { op, table, renamed_from: old } of changes) {
+        if (op === "schema" && old !== undefined && old === this.#name) this.#name = table;
+      }
+    });
+  }
+
+  /** @returns {string} */
+  get name() {
+    return this.#name;
+  }
+
+  /** Follows it no longer. */
+  end() {
+    this.#end();
+  }
+}
