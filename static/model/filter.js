@@ -23,19 +23,14 @@ export function isOpen({ table, ops, text, where }) {
 }
 
 /**
- * @param {Filter} filter its table may become another one: it goes by what the table is called now
- * @param {(table: string, position: string) => string} [present] what a table is called now
- * @returns {(change: object, position: string) => boolean} tells whether a change of the changeset
- *   there is wanted; `where` is not asked.
+ * @param {Filter} filter
+ * @returns {(change: object) => boolean} tells whether a change is wanted; `where` is not asked.
  */
-export function accepting(filter, present = (table) => table) {
-  const { ops, text } = filter;
+export function accepting({ table, ops, text }) {
   const sought = text.toLowerCase();
-  const isOf = (table, change, position) =>
-    table === null || present(change.table, position) === table || change.renamed_from === table;
-  return (change, position) =>
+  return (change) =>
     ops.has(change.op) &&
-    isOf(filter.table, change, position) &&
+    (table === null || change.table === table || change.renamed_from === table) &&
     (sought === "" || pieces(change).some((piece) => piece.toLowerCase().includes(sought)));
 }
 
