@@ -107,7 +107,10 @@ export class FeedView {
 
   /** Draws more of those that were the newest, a few in each frame; they are looked at for a while. */
   #fillUp(left, again) {
-    if (!this.#frozen) this.#drawBelow(AT_ONCE);
+    if (!this.#frozen) {
+      this.#sweep();
+      this.#drawBelow(AT_ONCE);
+    }
     if (left > AT_ONCE) requestAnimationFrame(() => this.#fillUp(left - AT_ONCE, again));
     else setTimeout(again, PAUSE);
   }
@@ -152,7 +155,6 @@ export class FeedView {
 
   /** Goes on where there was no room, with what is drawn in part and with what is older. */
   #drawBelow(room) {
-    this.#sweep();
     let left = room;
     for (const entry of this.#painted.keys()) {
       if (left > 0 && this.#isStale(entry)) left -= this.#fill(entry, left);

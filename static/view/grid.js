@@ -197,8 +197,6 @@ class Grid {
     return Boolean(this.#context.health?.writes) && !this.#offline && !this.#moment && this.#definition !== undefined;
   }
 
-  #opening = null; // ends the wait of a click
-
   // Where a double click changes the value, a click waits whether it becomes one, and is forgotten
   // when anything else is done meanwhile.
   #open(place, event) {
@@ -207,11 +205,11 @@ class Grid {
     const { live } = this.#window;
     const id = live.get(place.index)?.id;
     const timer = setTimeout(() => {
-      this.#opening?.abort();
+      opening.abort();
       const index = id === undefined ? undefined : live.placeOf(id);
       if (index !== undefined) this.#actions.open({ ...place, index });
     }, DOUBLE_CLICK);
-    const opening = (this.#opening = new AbortController());
+    const opening = new AbortController();
     opening.signal.addEventListener("abort", () => clearTimeout(timer));
     const once = { capture: true, signal: opening.signal };
     for (const type of ["pointerdown", "keydown"]) document.addEventListener(type, () => opening.abort(), once);

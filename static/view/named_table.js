@@ -8,9 +8,7 @@ export class NamedTable {
   constructor(context, name) {
     this.#name = name;
     this.#end = context.on("changes", ({ changes }) => {
-      for (const { op, table, renamed_from: old } of changes) {
-        if (op === "schema" && old !== undefined && old === this.#name) this.#name = table;
-      }
+      for (const { table, renamed_from: old } of changes) if (old === this.#name) this.#name = table;
     });
   }
 

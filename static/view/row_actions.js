@@ -25,7 +25,7 @@ export class RowActions {
   #grid;
   #add = button("", "button");
   #more = button("⋯", "icon-button");
-  #generated = new Set(); // columns of the table that nobody can write
+  #generated = null; // columns of the table that nobody can write, null before they are known
 
   /** @param {import("../context.js").Context} context @param {Grid} grid @param {HTMLElement} tools */
   constructor(context, grid, tools) {
@@ -44,14 +44,19 @@ export class RowActions {
     tools.append(this.#add, this.#more);
     context.on("chosen", ({ table }) => closeEditorUnless(table));
     context.on("moment", closeEditor);
-    for (const event of ["chosen", "tables", "health"]) context.on(event, () => this.#learn());
+    for (const event of ["chosen", "tables"]) {
+      context.on(event, () => {
+        this.#generated = null;
+        this.#learn();
+      });
+    }
+    context.on("health", () => this.#learn()); // rows may be writable only now
   }
 
   async #learn() {
     await null; // the grid itself hears of it after this
     const table = this.#grid.table();
-    this.#generated = new Set();
-    if (table === null || !this.#grid.writable()) return;
+    if (this.#generated !== null || table === null || !this.#grid.writable()) return;
     try {
       const { columns } = await this.#context.api.ask(["tables", table, "schema"]);
       if (this.#grid.table() !== table) return;
@@ -145,7 +150,7 @@ export class RowActions {
   }
 
   #mayEdit(column) {
-    const isFixed = !column || column.isRowid || this.#generated.has(column.name);
+    const isFixed = !column || column.isRowid || this.#generated?.has(column.name);
     return !isFixed && this.#grid.writable();
   }
 
