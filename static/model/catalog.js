@@ -101,3 +101,16 @@ export function listed(names, noun) {
   if (names.length > shown.length) parts.push(` and ${names.length - shown.length} more`);
   return parts;
 }
+
+/**
+ * Puts schema changes into words, without knowledge of what the tables were before.
+ * @param {{rows: object[]}[]} entries
+ * @param {Catalog} [catalog] what has been learned so far
+ */
+export function explain(entries, catalog = new Catalog()) {
+  for (const { rows } of entries) {
+    for (const change of rows.filter(({ op }) => op === "schema")) {
+      change.sentences = catalog.explain(change);
+    }
+  }
+}

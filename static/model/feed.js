@@ -44,7 +44,7 @@ export class Feed {
   #characters = 0;
   #notices = 0;
 
-  /** @param {((change: object) => boolean) | null} [accepts] tells which changes are wanted */
+  /** @param {((change: object, position: string) => boolean) | null} [accepts] tells which changes are wanted */
   constructor(accepts = null) {
     this.#accepts = accepts;
   }
@@ -97,7 +97,7 @@ export class Feed {
 
   /**
    * The same with only what is accepted, as far as it is held.
-   * @param {(change: object) => boolean} accepts
+   * @param {(change: object, position: string) => boolean} accepts
    * @returns {Feed}
    */
   filtered(accepts) {
@@ -141,7 +141,7 @@ export class Feed {
 
   #take(entry, changes) {
     for (const change of changes) {
-      if (this.#accepts && !this.#accepts(change)) {
+      if (this.#accepts && !this.#accepts(change, entry.position)) {
         entry.partial = true;
         continue;
       }

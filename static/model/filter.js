@@ -23,14 +23,19 @@ export function isOpen({ table, ops, text, where }) {
 }
 
 /**
- * @param {Filter} filter
- * @returns {(change: object) => boolean} tells whether a change is wanted; `where` is not asked.
+ * @param {Filter} filter its table may become another one: it goes by what the table is called now
+ * @param {(table: string, position: string) => string} [present] what a table is called now
+ * @returns {(change: object, position: string) => boolean} tells whether a change of the changeset
+ *   there is wanted; `where` is not asked.
  */
-export function accepting({ table, ops, text }) {
+export function accepting(filter, present = (table) => table) {
+  const { ops, text } = filter;
   const sought = text.toLowerCase();
-  return (change) =>
+  const isOf = (table, change, position) =>
+    table === null || present(change.table, position) === table || change.renamed_from === table;
+  return (change, position) =>
     ops.has(change.op) &&
-    (table === null || change.table === table || change.renamed_from === table) &&
+    isOf(filter.table, change, position) &&
     (sought === "" || pieces(change).some((piece) => piece.toLowerCase().includes(sought)));
 }
 

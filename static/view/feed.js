@@ -1,13 +1,14 @@
 /** The changesets as they come, newest first. */
 
-import { connect } from "../client.js";
-import { Catalog, listed } from "../model/catalog.js";
+import { explain, listed } from "../model/catalog.js";
 import { Feed } from "../model/feed.js";
 import { accepting, isOpen } from "../model/filter.js";
 import { newest } from "../model/kept.js";
+import { Renames } from "../model/renames.js";
 import { counted } from "../model/values.js";
 import { Refused } from "../api.js";
 import { announce } from "./announce.js";
+import { Condition } from "./condition.js";
 import { changeMenu, changesetMenu } from "./feed_menu.js";
 import { FilterForm, pauseButton } from "./feed_bar.js";
 import { FeedView } from "./feed_list.js";
@@ -29,7 +30,8 @@ class FeedPart {
   #context;
   #all = new Feed(); // whatever the filter is
   #wanted = this.#all; // what the filter leaves of it; the same where nothing is filtered
-  #where = null; // the connection that has a condition looked at, see `#follow`
+  #where = null; // the connection that has a condition looked at
+  #renames = new Renames();
   #view;
   #form;
   #position = null; // where the stream stands
@@ -66,6 +68,7 @@ class FeedPart {
     try {
       const { entries, since } = await newest((...asked) => this.#context.api.ask(...asked), position);
       explain(entries);
+      this.#renames.recall(entries);
       this.#all.recall(entries, "This page was opened.");
       this.#reached = since;
       if (this.#wanted !== this.#all) this.#choose(this.#form.filter);
@@ -77,11 +80,22 @@ class FeedPart {
   }
 
   #take(message) {
+    this.#rename(message);
     this.#all.add(message, this.#position);
     if (this.#wanted !== this.#all && this.#where === null) {
       this.#wanted.add(message, this.#position);
     }
     this.#view.changed();
+  }
+
+  /** A filter goes on with its table under the new name; what it has let through stays. */
+  #rename(message) {
+    this.#renames.add(message);
+    const { table } = this.#form.filter;
+    const renamed = message.changes.find((change) => table !== null && change.renamed_from === table);
+    if (!renamed) return;
+    this.#form.follow(renamed.table);
+    this.#where?.rename(message);
   }
 
   #reset(reason) {
@@ -97,38 +111,30 @@ class FeedPart {
     this.#where = null;
     this.#form.complain("");
     if (filter.where !== "") this.#follow(filter);
-    else this.#wanted = isOpen(filter) ? this.#all : this.#all.filtered(accepting(filter));
+    else this.#wanted = isOpen(filter) ? this.#all : this.#all.filtered(this.#accepting(filter));
     this.#show();
   }
 
-  /** Has the service look at a condition: what it means is known only where SQLite is. */
+  #accepting(filter) {
+    return accepting(filter, (table, position) => this.#renames.trace(table, position).name);
+  }
+
+  /** Has the service look at a condition. */
   #follow(filter) {
-    this.#wanted = new Feed(accepting(filter));
+    const feed = (this.#wanted = new Feed(this.#accepting(filter)));
     if (filter.table === null) {
       this.#form.complain("Choose the table that the condition is about.");
       return;
     }
-    const [feed, catalog] = [this.#wanted, new Catalog()];
-    let before = this.#reached;
-    this.#where = connect({
+    // Under the name it has now the service knows the table only from its last rename on.
+    const renamed = this.#renames.since(filter.table);
+    const since = renamed && this.#renames.reaches(renamed, this.#reached) ? renamed : this.#reached;
+    this.#where = new Condition(filter, feed, {
       url: this.#context.api.address([]),
-      tables: [filter.table],
-      where: filter.where,
-      since: this.#reached,
-      onChanges: (message) => {
-        explain([{ rows: message.changes }], catalog);
-        feed.add(message, before);
-        for (const entry of feed.entries) entry.partial = true;
-        this.#view.changed();
-      },
-      onReset: ({ reason }) => {
-        feed.notice(resetSentence(reason));
-        this.#view.changed();
-      },
-      onPosition: ({ position }) => (before = position),
-      onConnection: ({ state, reason }) => {
-        if (state === "closed" && this.#wanted === feed && reason) this.#form.complain(reason);
-      },
+      since,
+      renames: this.#renames,
+      onChange: () => this.#view.changed(),
+      onRefused: (reason) => this.#wanted === feed && this.#form.complain(reason),
     });
   }
 
@@ -162,7 +168,9 @@ class FeedPart {
   }
 
   #recall({ position, table, key }) {
-    const same = (change) => change.table === table && JSON.stringify(change.key) === JSON.stringify(key);
+    const same = (change) =>
+      this.#renames.trace(change.table, position).name === table &&
+      JSON.stringify(change.key) === JSON.stringify(key);
     const wanted = key === undefined ? undefined : same;
     const find = () => {
       const entry = this.#wanted.at(position);
@@ -170,31 +178,45 @@ class FeedPart {
     };
     if (!find() && this.#wanted !== this.#all && this.#all.at(position)) this.#form.clear();
     const sentence = find() ? "" : "That changeset is no longer held in this list.";
+    this.#say(sentence);
+    announce(sentence || "The changeset is in the list of changes.");
+  }
+
+  /** What the table of a change is called now. @returns {string | null} null where it is gone */
+  #present(change, { position }) {
+    const { name, gone } = this.#renames.trace(change.table, position);
+    return gone || !this.#context.catalog.table(name) ? null : name;
+  }
+
+  #say(sentence) {
     byId("feed-says").textContent = sentence;
     byId("feed-says").hidden = sentence === "";
-    announce(sentence || "The changeset is in the list of changes.");
   }
 
   #act(button) {
     const shown = button && this.#view.shownBy(button);
     if (!shown) return;
     const { entry, change } = shown;
-    if (button.value === "reveal") this.#context.reveal(change.table, change.key);
-    else if (button.value === "versions") this.#context.tell("versions", { table: change.table, key: change.key });
-    else {
-      // The whole changeset may be held although the filter shows a part of it.
-      const whole = this.#all.at(entry.position) ?? entry;
-      const items = change ? changeMenu(this.#context, change, whole) : changesetMenu(this.#context, whole);
-      openMenu(items, button, button);
-    }
+    this.#say("");
+    if (button.value === "menu") this.#menu(entry, change, button);
+    else this.#lead(button.value, change, this.#present(change, entry));
   }
-}
 
-/** Puts schema changes into words, without knowledge of what the tables were before. */
-function explain(entries, catalog = new Catalog()) {
-  for (const { rows } of entries) {
-    for (const change of rows.filter(({ op }) => op === "schema")) {
-      change.sentences = catalog.explain(change);
-    }
+  #menu(entry, change, button) {
+    // The whole changeset may be held although the filter shows a part of it.
+    const whole = this.#all.at(entry.position) ?? entry;
+    const items = change
+      ? changeMenu(this.#context, change, whole, this.#present(change, entry))
+      : changesetMenu(this.#context, whole);
+    openMenu(items, button, button);
+  }
+
+  #lead(where, { table: former, key }, table) {
+    if (table === null) {
+      const sentence = `The table ${former} is gone, and its rows with it.`;
+      this.#say(sentence);
+      announce(sentence);
+    } else if (where === "reveal") this.#context.reveal(table, key);
+    else this.#context.tell("versions", { table, key });
   }
 }

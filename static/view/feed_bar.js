@@ -33,6 +33,14 @@ export class FilterForm {
     return this.#filter;
   }
 
+  /**
+   * The table has another name. The list to choose from is another then, too, see `setTables`.
+   * @param {string} table
+   */
+  follow(table) {
+    this.#filter.table = table; // in place: what is let through from now on goes by it
+  }
+
   /** Takes everything out of the filter, and tells. */
   clear() {
     byId("feed-table").value = "";

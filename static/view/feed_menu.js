@@ -22,18 +22,19 @@ export function changesetMenu(context, entry) {
  * @param {import("../context.js").Context} context
  * @param {object} change
  * @param {import("../model/feed.js").Entry} entry the changeset it is from
+ * @param {string | null} table what its table is called now, null where it is gone
  * @returns {{label: string, act: () => void}[]}
  */
-export function changeMenu(context, change, entry) {
+export function changeMenu(context, change, entry, table) {
   const { position, time } = entry;
-  const { table, key } = change;
+  const { key } = change;
   const copy = (form) => () => copyChange(context, change, form);
   const row = [
     { label: "Show row", act: () => context.reveal(table, key) },
     { label: "History of the row", act: () => context.tell("versions", { table, key }) },
   ];
   return [
-    ...(change.op === "schema" ? [] : row),
+    ...(change.op === "schema" || table === null ? [] : row),
     { label: "Tables as of here", act: () => context.tell("moment", { position, time }) },
     { label: "Copy as JSON", act: copy("json") },
     { label: "Copy as SQL", act: copy("repeat") },

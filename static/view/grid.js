@@ -104,7 +104,7 @@ class Grid {
     this.#view.define(this.#definition);
     this.#large = null;
     this.#source = this.#moment ? this.#past(null) : this.#present;
-    this.#window.open(this.#query, this.#source);
+    this.#look();
     this.#view.rewind();
   }
 
@@ -120,7 +120,7 @@ class Grid {
     this.#query = { ...this.#query, order: null, desc: false };
     this.#view.sorted(null, false);
     this.#view.rewind();
-    this.#window.open(this.#query, this.#source);
+    this.#look();
   }
 
   #past(begin) {
@@ -139,16 +139,21 @@ class Grid {
     this.#source = this.#moment ? this.#past(begin) : this.#now;
     const order = this.#moment ? null : this.#query.order;
     this.#view.sorted(order, this.#query.desc);
-    this.#window.open(this.#query, this.#source, this.#query.order === null ? (shown ?? "") : null);
+    this.#look(this.#query.order === null ? (shown ?? "") : null);
     // Back in the present the rows before the first one shown are there again.
     if (!this.#moment && begin !== null) this.#window.reveal(begin);
+  }
+
+  // Of a table that is gone nothing is asked for.
+  #look(time = null) {
+    this.#window.open(this.#definition ? this.#query : null, this.#source, time);
   }
 
   // The past from the first row there was.
   #rewind() {
     this.#source = this.#past(null);
     this.#view.rewind();
-    this.#window.open(this.#query, this.#source);
+    this.#look();
   }
 
   #definition = undefined;
@@ -165,7 +170,7 @@ class Grid {
     this.#view.sorted(this.#query.order, this.#query.desc);
     this.#view.define(definition);
     this.#window.live.clear();
-    this.#window.open(definition ? this.#query : null);
+    this.#look();
     this.#stated();
   }
 
@@ -190,7 +195,7 @@ class Grid {
     this.#query = { ...this.#query, ...part };
     this.#source = this.#moment ? this.#source : this.#now;
     this.#view.rewind();
-    this.#window.open(this.#query, this.#source);
+    this.#look();
   }
 
   get #writable() {

@@ -109,18 +109,24 @@ export class MomentBar {
     const table = this.#table;
     const history = table === null ? null : await this.#ask({ marks: MARKS });
     if (table !== this.#table) return;
-    if (history) this.#moments = new Moments(history);
+    if (history || this.#isGone) this.#moments = new Moments(history);
     this.#draw();
   }
 
   /** @returns {Promise<object | null>} null where it cannot be had: the slider stays as it is. */
   async #ask(parameters) {
+    if (this.#isGone) return null;
     try {
       return await this.#context.api.ask(["history"], { ...parameters, table: this.#table });
     } catch (error) {
       if (error.name !== "Refused") throw error;
       return null; // where a moment is gone, the rows say so
     }
+  }
+
+  // The service knows the history of tables that are there.
+  get #isGone() {
+    return this.#table !== null && !this.#context.catalog.table(this.#table);
   }
 
   #dragged() {
@@ -183,7 +189,8 @@ export class MomentBar {
 
   #draw() {
     const { last, changesets } = this.#moments;
-    this.root.hidden = this.#table === null;
+    // From the past one must be able to come back.
+    this.root.hidden = this.#table === null || (this.#isGone && this.#moment === null);
     this.root.classList.toggle("past", this.#moment !== null);
     this.#slider.max = String(last);
     this.#slider.value = String(this.#moments.indexOf(this.#moment));

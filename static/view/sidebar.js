@@ -96,9 +96,10 @@ class Sidebar {
   #markChosen() {
     const { chosen } = this.#context;
     const held = byId("tables").contains(document.activeElement);
+    const first = this.#entries.has(chosen) ? chosen : this.#entries.keys().next().value;
     for (const [name, entry] of this.#entries) {
       entry.chosen = name === chosen;
-      if (!held) entry.reachable = name === chosen;
+      if (!held) entry.reachable = name === first;
     }
     this.#entries.get(chosen)?.root.scrollIntoView?.({ block: "nearest" });
   }
@@ -216,14 +217,22 @@ function followAddress(context) {
 export function mount(context) {
   const sidebar = new Sidebar(context);
   const chooseQuietly = followAddress(context);
+  let wasGone = false;
   context.on("tables", () => {
     sidebar.replace();
     const { catalog, chosen } = context;
-    if (catalog.table(chosen)) return;
+    const isGone = chosen !== null && !catalog.table(chosen);
+    if (isGone && !wasGone) announce(`Table ${chosen} is gone.`);
+    wasGone = isGone;
+    // Who looks at a table that goes is told so, and not led to another one.
+    if (chosen !== null) return;
     const table = addressed();
     chooseQuietly(catalog.table(table) ? table : (catalog.tables[0]?.name ?? null));
   });
-  context.on("chosen", ({ table }) => sidebar.chosen(table));
+  context.on("chosen", ({ table }) => {
+    wasGone = false;
+    sidebar.chosen(table);
+  });
   context.on("connection", (state) => sidebar.connection(state));
   context.on("changes", (message) => {
     sidebar.changed(message);

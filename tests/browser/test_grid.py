@@ -239,7 +239,7 @@ def test_tables_change_and_go(watch: Watch) -> None:
     watched.edit("DELETE FROM items;")
     expect(page.get_by_text("No rows yet")).to_be_visible()
     watched.edit("DROP TABLE items;")
-    expect(page.locator("#rows")).to_contain_text("No table is chosen")
+    expect(page.locator("#rows")).to_contain_text("Table items is gone")
 
 
 def test_a_break_is_made_up_for(watch: Watch) -> None:
