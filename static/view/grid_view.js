@@ -270,6 +270,7 @@ export class GridView {
   #settleSoon() {
     clearTimeout(this.#rest);
     this.#rest = setTimeout(() => {
+      this.#scroll.moved(this.root.scrollTop); // it may have been scrolled in this very frame
       this.#settle();
       if (this.columns.measured && this.columns.grow(this.#heldInView(), this.#size.width)) {
         this.#headView.place();
@@ -293,6 +294,7 @@ export class GridView {
     this.#size = { width, height: Math.max(0, clientHeight - this.#head.offsetHeight) };
     this.columns.place(width);
     this.#headView.place();
+    this.#settleSoon();
     this.changed();
   }
 

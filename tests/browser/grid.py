@@ -54,9 +54,9 @@ def head(page: Page, name: str) -> Locator:
     return page.locator("#grid").get_by_role("columnheader", name=name, exact=True)
 
 
-def expect_count(page: Page, words: str) -> None:
+def expect_count(page: Page, words: str, *, seconds: float = 15) -> None:
     """Waits until this many rows are said to be there."""
-    expect(page.locator("#row-count")).to_have_text(words)
+    expect(page.locator("#row-count")).to_have_text(words, timeout=seconds * 1_000)
 
 
 def expect_rows(page: Page, wanted: list[list[str]]) -> None:

@@ -142,13 +142,13 @@ def test_a_page_out_of_the_cache_goes_on(watch: Watch) -> None:
     shown(first.page, "pagehide")
     shown(second.page, "pagehide")
     expect_clients(first, 0)
-    first.edit("UPDATE items SET value = 'meanwhile'; UPDATE items SET value = 'later';")
+    first.edit("UPDATE items SET value = 'meanwhile'; INSERT INTO items VALUES(2, 'Later', '4');")
     for tab in (first, second):
         shown(tab.page, "pageshow")
         tab.expect_changes("2 changes")
         tab.expect_live()
     expect_clients(first, 1)
-    first.edit("UPDATE items SET value = 'after';")
+    first.edit("UPDATE items SET value = 'after' WHERE id = 1;")
     for tab in (first, second):
         tab.expect_changes("3 changes")
 

@@ -142,7 +142,6 @@ def test_the_schema_is_shown_and_followed(watch: Watch) -> None:
     page.get_by_role("button", name="Schema of orphans").click()
     watched.edit("DROP TABLE orphans;")
     expect(page.get_by_role("alert")).to_contain_text("orphans")
-    watched.forgive("404 (Not Found)")
 
 
 def test_hostile_names_are_texts(watch: Watch) -> None:

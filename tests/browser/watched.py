@@ -18,6 +18,7 @@ _REFUSED = re.compile(
     r"WebSocket connection to '[^']*' failed|Failed to load resource: net::ERR_CONNECTION_"
 )
 _STATUS = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
+_GOING = re.compile("DROP TABLE|RENAME TO")
 
 # The list is drawn a few changesets in each frame. Whether all that is held is there, so that it
 # makes up the sum with what is said of the rest.
@@ -86,7 +87,12 @@ class Watched:
         return tab
 
     def edit(self, sql: str) -> None:
-        """Runs SQL on the database in the `sqlite3` shell."""
+        """Runs SQL on the database in the `sqlite3` shell.
+
+        Of a table that goes, or gets another name, something may be asked at this very moment.
+        """
+        if _GOING.search(sql):
+            self.refusals.add(404)
         run_shell(self.shell, self.served.database, sql)
 
     def forgive(self, text: str) -> None:
