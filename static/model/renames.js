@@ -78,6 +78,16 @@ export class Renames {
   }
 }
 
+/**
+ * What a table is called after some changes of one changeset.
+ * @param {object[]} changes
+ * @param {string | null} table its name before
+ * @returns {string | null} the same where it is not renamed
+ */
+export function nameAfter(changes, table) {
+  return changes.find(({ renamed_from: former }) => former !== undefined && former === table)?.table ?? table;
+}
+
 /** @returns {[string, string | null][]} former and new name, where a change makes another of it */
 function moves({ op, object, table, renamed_from: former, sql }) {
   if (op !== "schema" || object !== "table") return [];

@@ -4,7 +4,7 @@ import { explain, listed } from "../model/catalog.js";
 import { Feed } from "../model/feed.js";
 import { accepting, isOpen } from "../model/filter.js";
 import { newest } from "../model/kept.js";
-import { Renames } from "../model/renames.js";
+import { Renames, nameAfter } from "../model/renames.js";
 import { counted } from "../model/values.js";
 import { Refused } from "../api.js";
 import { announce } from "./announce.js";
@@ -92,9 +92,9 @@ class FeedPart {
   #rename(message) {
     this.#renames.add(message);
     const { table } = this.#form.filter;
-    const renamed = message.changes.find((change) => table !== null && change.renamed_from === table);
-    if (!renamed) return;
-    this.#form.follow(renamed.table);
+    const present = nameAfter(message.changes, table);
+    if (present === table) return;
+    this.#form.follow(present);
     this.#where?.rename(message);
   }
 

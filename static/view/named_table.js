@@ -1,5 +1,7 @@
 /** A table that something is open for, whatever it comes to be called meanwhile. */
 
+import { nameAfter } from "../model/renames.js";
+
 export class NamedTable {
   #name;
   #end;
@@ -8,7 +10,7 @@ export class NamedTable {
   constructor(context, name) {
     this.#name = name;
     this.#end = context.on("changes", ({ changes }) => {
-      for (const { table, renamed_from: old } of changes) if (old === this.#name) this.#name = table;
+      this.#name = nameAfter(changes, this.#name);
     });
   }
 

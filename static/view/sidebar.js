@@ -2,6 +2,7 @@
 
 import { recall, remember } from "../memory.js";
 import { Activity } from "../model/activity.js";
+import { nameAfter } from "../model/renames.js";
 import { counted } from "../model/values.js";
 import { announce } from "./announce.js";
 import { byId, nameElement } from "./element.js";
@@ -237,9 +238,7 @@ export function mount(context) {
   context.on("changes", (message) => {
     sidebar.changed(message);
     // Whoever looks at a table goes on looking at it under its new name.
-    const renamed = message.changes.find(
-      ({ op, renamed_from: old }) => op === "schema" && old && old === context.chosen,
-    );
-    if (renamed) chooseQuietly(renamed.table);
+    const table = nameAfter(message.changes, context.chosen);
+    if (table !== context.chosen) chooseQuietly(table);
   });
 }

@@ -1,6 +1,7 @@
 /** The history of one row, as far as the history reaches; it goes on while it is open. */
 
 import { Refused } from "../api.js";
+import { nameAfter } from "../model/renames.js";
 import { counted } from "../model/values.js";
 import { copyChange } from "./copying.js";
 import { fieldsElement, keyElement } from "./change.js";
@@ -32,26 +33,37 @@ class RowVersions {
   #open = []; // versions of a changeset whose last part has not come yet
   #fresh = []; // versions to be painted in the next frame
   #next = null;
+  #title;
 
   constructor(context, table, key) {
     this.#context = context;
     this.#table = table;
     this.#key = key;
+    this.#title = element("span", "", ...this.#titled());
     const endings = [
       context.on("changes", (message) => this.#take(message)),
       context.on("reset", ({ reason }) => this.#reset(reason)),
     ];
-    const title = element("span", "", "History of ", nameElement(table), " ");
-    title.append(keyElement(key, context.catalog.order(table, key)));
-    this.#dialog = openDialog(title, {
+    this.#dialog = openDialog(this.#title, {
       className: "versions-dialog",
       onClose: () => endings.forEach((end) => end()),
     });
     this.#list.setAttribute("aria-label", "Versions, newest first");
     this.#dialog.body.append(this.#list, this.#end);
-    const show = button("button", "Show row", () => this.#leave(() => context.reveal(table, key)));
+    const show = button("button", "Show row", () => this.#leave(() => context.reveal(this.#table, key)));
     this.#dialog.root.append(element("footer", "", show));
     this.#older();
+  }
+
+  #follow(table) {
+    if (table === this.#table) return;
+    this.#table = table;
+    this.#title.replaceChildren(...this.#titled());
+  }
+
+  #titled() {
+    const order = this.#context.catalog.order(this.#table, this.#key);
+    return ["History of ", nameElement(this.#table), " ", keyElement(this.#key, order)];
   }
 
   async #older() {
@@ -95,6 +107,7 @@ class RowVersions {
   }
 
   #take({ changes, position, time, commits, last }) {
+    this.#follow(nameAfter(changes, this.#table));
     const key = JSON.stringify(this.#key);
     for (const change of changes) {
       if (change.table !== this.#table || change.op === "schema") continue;
@@ -144,14 +157,15 @@ class RowVersions {
   }
 
   #acts(change, moment) {
-    const { op, table, key, changed, before, after } = change;
-    const bare = { op, table, key, ...(op === "update" && { changed }), before, after };
+    const { op, key, changed, before, after } = change;
+    // By the name the table has when it is asked for.
+    const bare = () => ({ op, table: this.#table, key, changed, before, after });
+    const recall = () => ({ position: moment.position, table: this.#table, key });
     const context = this.#context;
-    const recall = { position: moment.position, table, key };
     return [
       button("act", "As of here", () => this.#leave(() => context.tell("moment", moment))),
-      button("act", "In the feed", () => this.#leave(() => context.tell("recall", recall))),
-      button("act", "Copy undo SQL", () => copyChange(context, { changed: [], ...bare }, "undo")),
+      button("act", "In the feed", () => this.#leave(() => context.tell("recall", recall()))),
+      button("act", "Copy undo SQL", () => copyChange(context, bare(), "undo")),
     ];
   }
 

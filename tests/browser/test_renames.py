@@ -120,6 +120,26 @@ def test_an_old_change_leads_to_the_table_of_now(watch: Watch) -> None:
         expect(page.locator(".change.found")).to_contain_text("seven")
 
 
+def test_an_open_history_goes_on_under_the_new_name(watch: Watch) -> None:
+    """It takes in what comes, and leads to the table there is."""
+    watched = watch(setup=TWO_TABLES + "INSERT INTO notes VALUES(1, 'one');", width=1300)
+    page = watched.page
+    watched.edit("UPDATE notes SET body = 'two';")
+    watched.expect_changes("1 change")
+    old = change(watched, "two")
+    old.locator(".dots").click()
+    page.get_by_role("menuitem", name="History of the row").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".version")).to_have_count(1)
+    watched.edit("ALTER TABLE notes RENAME TO memos;")
+    expect(dialog.get_by_role("heading")).to_contain_text("History of memos")
+    watched.edit("UPDATE memos SET body = 'three';")
+    expect(dialog.locator(".version")).to_have_count(2)
+    dialog.get_by_role("button", name="Show row").click()
+    expect(page.locator("#grid-name")).to_have_text("memos")
+    expect(page.locator("#grid .lit")).to_contain_text("three")
+
+
 def test_of_a_table_that_is_gone_there_is_no_row_to_show(watch: Watch) -> None:
     """The page says so in words and asks for nothing."""
     watched = watch(setup=TWO_TABLES, width=1300)
