@@ -49,7 +49,7 @@ soak: $(VENV)/.development
 screenshots: $(VENV)/.development system
 	@$(VENV)/bin/python -m tests.browser.tour docs/images
 
-# sqlite3, chromium and strace, which some tests need and pip cannot bring.
+# sqlite3, a headless chromium and strace, which some tests need and pip cannot bring.
 system: $(VENV)/.development
 	@$(VENV)/bin/python -m tests.system
 

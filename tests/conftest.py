@@ -103,7 +103,7 @@ def sqlite3_shell() -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> Path:
     """A Chromium or Chrome that runs."""
-    return _required(system.CHROMIUM)
+    return _required(system.HEADLESS)
 
 
 @pytest.fixture(scope="module")
