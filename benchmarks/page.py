@@ -99,7 +99,7 @@ def _page(databases: Databases, rows: int) -> Iterator[tuple[Page, ExitStack, Pa
         service = stack.enter_context(serving(path, stack.enter_context(databases.place())))
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(
-            executable_path=system.required(system.CHROMIUM), args=CHROMIUM_ARGUMENTS
+            executable_path=system.required(system.HEADLESS), args=CHROMIUM_ARGUMENTS
         )
         stack.callback(browser.close)
         page = browser.new_page(viewport=_WINDOW)  # type: ignore[arg-type] # it has both its fields

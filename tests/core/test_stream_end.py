@@ -49,6 +49,8 @@ _LEFT_IN_A_CYCLE = """
 """
 _AT_ONCE = ""
 _A_MOMENT_LATER = "    await asyncio.sleep(0.001)\n"
+# Its end has been asked for, and the task that sees to it has not begun.
+_SOME_STEPS_LATER = "    for _ in range(3):\n        await asyncio.sleep(0)\n"
 _AFTER_ITS_END = """
     while child() or os.listdir(tempfile.gettempdir()):
         await asyncio.sleep(0.01)
@@ -113,7 +115,9 @@ pytestmark = pytest.mark.skipif(
     ids=["break", "error", "cancellation", "cycle"],
 )
 @pytest.mark.parametrize(
-    "then", [_AT_ONCE, _A_MOMENT_LATER, _AFTER_ITS_END], ids=["at-once", "a-moment-later", "later"]
+    "then",
+    [_AT_ONCE, _SOME_STEPS_LATER, _A_MOMENT_LATER, _AFTER_ITS_END],
+    ids=["at-once", "some-steps-later", "a-moment-later", "later"],
 )
 def test_a_stream_that_is_left_ends_with_one_warning(
     database: MakeDatabase, left: str, then: str

@@ -332,9 +332,13 @@ class Channel:
         async for data in self._frames():
             yield _decode_to_reader(data)
 
+    def close(self) -> None:
+        """Begins to close this end, without waiting; idempotent."""
+        self._writer.close()
+
     async def aclose(self) -> None:
         """Closes this end; idempotent."""
-        self._writer.close()
+        self.close()
         try:
             await self._writer.wait_closed()
         except ConnectionError:

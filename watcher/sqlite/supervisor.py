@@ -199,26 +199,20 @@ class ReaderSupervisor:
             self._on_more()
 
     async def _end_process(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
-        ending = asyncio.create_task(self._ended(process, channel))
-        cancelled = False
-        # No process is left behind, however often the wait for its end is given up.
+        # No process is left behind, however often the wait for its end is given up. The end of a
+        # program cancels every task it finds, even one that has not begun.
+        channel.close()
+        is_given_up, ending = False, asyncio.create_task(_ended(process))
         while not ending.done():
             try:
                 await asyncio.shield(ending)
             except asyncio.CancelledError:
-                cancelled = True
-        if cancelled:
+                is_given_up = True
+            if ending.cancelled():
+                ending = asyncio.create_task(_ended(process))
+        if is_given_up:
             raise asyncio.CancelledError
-
-    async def _ended(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
         await channel.aclose()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
-        except TimeoutError:
-            # It is in the middle of a long look; what it has not recorded, the next one will.
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
 
     def _lose_questions(self) -> None:
         for waiting in self._questions.values():
@@ -274,6 +268,16 @@ class ReaderSupervisor:
             with suppress(asyncio.CancelledError):
                 await task
         self._lose_questions()
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    try:
+        await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+    except TimeoutError:
+        # It is in the middle of a long look; what it has not recorded, the next one will.
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 @asynccontextmanager
