@@ -14,6 +14,9 @@ WATCHER_EXAMPLES ?= 5000
 PIP = $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CHECKED = watcher server.py tests benchmarks
 
+# Where it is set each of the many processes of the tests would compile all modules for itself.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := run
 .PHONY: run test check bench soak screenshots system
 
