@@ -1,4 +1,4 @@
-"""Whether the live page stays smooth: the gaps between its frames, in a real Chromium.
+"""Whether the live page stays smooth: the gaps between its frames, in a real headless Chromium.
 
 The same page of the same million rows is measured twice in a run, first while nothing is written,
 then under 1,000 commits a second: while it is scrolled, and while it stands still over rows that
