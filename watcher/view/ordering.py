@@ -196,19 +196,27 @@ class Ordering:
 
     async def _load(self, order: Order, names: Sequence[str]) -> None:
         selection = Selection(self._hub, self.wanted, names)
-        after = None
-        while True:
-            found = await self._hub.ask(
-                AskColumns(0, self.wanted.table, selection.columns, after, _CHUNK_ROWS), Columns
-            )
-            if found.too_large:
-                raise TooLarge(self.wanted.table)
-            # First all up to the state these rows belong to.
-            await order.advance(Position.parse(found.position))
-            self._taken += await asyncio.to_thread(order.load, selection, found)
-            after = found.next
-            if after is None:
-                return
+        asked: asyncio.Task[Columns] | None = asyncio.create_task(self._columns(selection, None))
+        try:
+            while asked is not None:
+                found = await asked
+                if found.too_large:
+                    raise TooLarge(self.wanted.table)
+                # The reader reads on while these are taken in.
+                asked = None
+                if found.next is not None:
+                    asked = asyncio.create_task(self._columns(selection, found.next))
+                # First all up to the state these rows belong to.
+                await order.advance(Position.parse(found.position))
+                self._taken += await asyncio.to_thread(order.load, selection, found)
+        finally:
+            if asked is not None:
+                asked.cancel()
+                await asyncio.gather(asked, return_exceptions=True)
+
+    async def _columns(self, selection: Selection, after: bytes | None) -> Columns:
+        question = AskColumns(0, self.wanted.table, selection.columns, after, _CHUNK_ROWS)
+        return await self._hub.ask(question, Columns)
 
     async def _follow(self) -> None:
         while not self._hub.closed and not self._is_idle:
