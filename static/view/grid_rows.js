@@ -98,6 +98,7 @@ function place(row, top, index, gone) {
 }
 
 // Cells stand in the row in order: those that stay in place, a gap for those out of view, the rest.
+// None is taken out and put back: a click that is on its way to one would be lost.
 function lay(row, columns, [from, to], layout) {
   row.layout = layout;
   row.held = undefined;
@@ -105,7 +106,10 @@ function lay(row, columns, [from, to], layout) {
   const cells = [...sticky, ...columns.all.slice(Math.max(from, sticky.length), to)];
   while (row.cells?.length > cells.length) row.cells.pop().remove();
   row.cells ??= [];
-  while (row.cells.length < cells.length) row.cells.push(madeCell());
+  while (row.cells.length < cells.length) {
+    row.cells.push(madeCell());
+    row.append(row.cells.at(-1));
+  }
   cells.forEach((column, at) => {
     const cell = row.cells[at];
     cell.column = column;
@@ -119,7 +123,6 @@ function lay(row, columns, [from, to], layout) {
     cell.setAttribute("aria-colindex", String(columns.all.indexOf(column) + 1));
   });
   row.style.width = `${columns.width}px`;
-  row.replaceChildren(...row.cells);
 }
 
 function madeCell() {

@@ -117,6 +117,24 @@ def test_the_keyboard_suffices(watch: Watch) -> None:
     expect(page.locator("#grid [tabindex='0'], #grid button")).to_have_count(0)
 
 
+def test_a_click_outlives_a_new_layout(watch: Watch) -> None:
+    """The columns get other widths while the button is down: the click still is one."""
+    watched = watch(setup=MANY)
+    page = watched.page
+    expect_count(page, "3,000 rows")
+    clicked = cell(page, "20", 2)
+    clicked.hover()
+    page.mouse.down()
+    width = page.locator("#grid").evaluate("grid => grid.clientWidth")
+    page.set_viewport_size({"width": 1060, "height": 740})
+    page.wait_for_function(
+        "before => document.querySelector('#grid').clientWidth !== before", arg=width
+    )
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.mouse.up()
+    expect(clicked).to_have_id("active-cell")
+
+
 # Another grid in place of the page's own, which can be told what the other parts tell it.
 OWN_GRID = """async () => {
   const [{ Api }, { Context }, grid] = await Promise.all(
