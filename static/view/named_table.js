@@ -6,11 +6,17 @@ export class NamedTable {
   #name;
   #end;
 
-  /** @param {import("../context.js").Context} context @param {string} name as it is called now */
-  constructor(context, name) {
+  /**
+   * @param {import("../context.js").Context} context
+   * @param {string} name as it is called now
+   * @param {() => void} [renamed] called when it has another name
+   */
+  constructor(context, name, renamed = () => {}) {
     this.#name = name;
     this.#end = context.on("changes", ({ changes }) => {
-      this.#name = nameAfter(changes, this.#name);
+      const before = this.#name;
+      this.#name = nameAfter(changes, before);
+      if (this.#name !== before) renamed();
     });
   }
 

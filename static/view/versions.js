@@ -1,13 +1,13 @@
 /** The history of one row, as far as the history reaches; it goes on while it is open. */
 
 import { Refused } from "../api.js";
-import { nameAfter } from "../model/renames.js";
 import { counted } from "../model/values.js";
 import { copyChange } from "./copying.js";
 import { fieldsElement, keyElement } from "./change.js";
 import { openDialog } from "./dialog.js";
 import { timeElement } from "./feed_list.js";
 import { element, nameElement } from "./element.js";
+import { NamedTable } from "./named_table.js";
 
 const PAGE = 50; // versions in one answer
 const MOST = 500; // versions shown
@@ -33,41 +33,37 @@ class RowVersions {
   #open = []; // versions of a changeset whose last part has not come yet
   #fresh = []; // versions to be painted in the next frame
   #next = null;
-  #title;
 
   constructor(context, table, key) {
     this.#context = context;
-    this.#table = table;
     this.#key = key;
-    this.#title = element("span", "", ...this.#titled());
+    const title = element("span");
+    this.#table = new NamedTable(context, table, () => title.replaceChildren(...this.#titled()));
+    title.append(...this.#titled());
     const endings = [
+      () => this.#table.end(),
       context.on("changes", (message) => this.#take(message)),
       context.on("reset", ({ reason }) => this.#reset(reason)),
     ];
-    this.#dialog = openDialog(this.#title, {
+    this.#dialog = openDialog(title, {
       className: "versions-dialog",
       onClose: () => endings.forEach((end) => end()),
     });
     this.#list.setAttribute("aria-label", "Versions, newest first");
     this.#dialog.body.append(this.#list, this.#end);
-    const show = button("button", "Show row", () => this.#leave(() => context.reveal(this.#table, key)));
+    const show = button("button", "Show row", () => this.#leave(() => context.reveal(this.#table.name, key)));
     this.#dialog.root.append(element("footer", "", show));
     this.#older();
   }
 
-  #follow(table) {
-    if (table === this.#table) return;
-    this.#table = table;
-    this.#title.replaceChildren(...this.#titled());
-  }
-
   #titled() {
-    const order = this.#context.catalog.order(this.#table, this.#key);
-    return ["History of ", nameElement(this.#table), " ", keyElement(this.#key, order)];
+    const { name } = this.#table;
+    const order = this.#context.catalog.order(name, this.#key);
+    return ["History of ", nameElement(name), " ", keyElement(this.#key, order)];
   }
 
   async #older() {
-    const [table, key, before] = [this.#table, this.#key, this.#next];
+    const [table, key, before] = [this.#table.name, this.#key, this.#next];
     this.#dialog.root.classList.add("loading");
     this.#say("Looking back…");
     try {
@@ -107,10 +103,9 @@ class RowVersions {
   }
 
   #take({ changes, position, time, commits, last }) {
-    this.#follow(nameAfter(changes, this.#table));
     const key = JSON.stringify(this.#key);
     for (const change of changes) {
-      if (change.table !== this.#table || change.op === "schema") continue;
+      if (change.table !== this.#table.name || change.op === "schema") continue;
       if (JSON.stringify(change.key) === key) this.#open.push({ ...change, time, commits });
     }
     if (!last || this.#open.length === 0) return;
@@ -142,7 +137,7 @@ class RowVersions {
   #item(version) {
     this.#seen.add(version.position);
     const { op, position, time, commits } = version;
-    const change = { ...version, table: this.#table, key: this.#key, changed: version.changed ?? [] };
+    const change = { ...version, table: this.#table.name, key: this.#key, changed: version.changed ?? [] };
     const kind = element("span", "op", op);
     const day = new Date(time);
     const head = element("div", "head", kind, timeElement(time));
@@ -159,8 +154,8 @@ class RowVersions {
   #acts(change, moment) {
     const { op, key, changed, before, after } = change;
     // By the name the table has when it is asked for.
-    const bare = () => ({ op, table: this.#table, key, changed, before, after });
-    const recall = () => ({ position: moment.position, table: this.#table, key });
+    const bare = () => ({ op, table: this.#table.name, key, changed, before, after });
+    const recall = () => ({ position: moment.position, table: this.#table.name, key });
     const context = this.#context;
     return [
       button("act", "As of here", () => this.#leave(() => context.tell("moment", moment))),

@@ -54,6 +54,12 @@ def head(page: Page, name: str) -> Locator:
     return page.locator("#grid").get_by_role("columnheader", name=name, exact=True)
 
 
+def choose(page: Page, table: str) -> None:
+    """Looks at a table."""
+    page.locator(f'.table-button[value="{table}"]').click()
+    expect(page.locator("#grid-name")).to_have_text(table)
+
+
 def expect_count(page: Page, words: str, *, seconds: float = 15) -> None:
     """Waits until this many rows are said to be there."""
     expect(page.locator("#row-count")).to_have_text(words, timeout=seconds * 1_000)

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import CDPSession, Page
 
 from tests.browser.shown import file_rows, shown_rows
-from tests.browser.test_storm import SETUP, choose, settles, storm
+from tests.browser.test_storm import SETUP, choose_filled, settles, storm
 from tests.browser.watched import Watch
 
 MINUTE = 60.0
@@ -52,7 +52,7 @@ def test_what_a_page_holds_is_bounded(watch: Watch, minutes: float) -> None:
     """While commits rain, a page that is scrolled holds as much at the end as at the beginning."""
     watched = watch(setup=SETUP, width=1440)
     page = watched.page
-    choose(page, "stock")
+    choose_filled(page, "stock")
     end = time.monotonic() + minutes * MINUTE
     with storm(watched.served.database, 10) as writer, closing(Held(page)) as held:
         assert writer.line() == 1

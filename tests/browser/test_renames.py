@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Locator, expect
 
-from tests.browser.grid import expect_rows
+from tests.browser.grid import choose, expect_rows
 from tests.browser.watched import Watch, Watched
 
 TWO_TABLES = "CREATE TABLE notes(id INTEGER PRIMARY KEY, body);"
@@ -18,12 +18,6 @@ def note_requests(watched: Watched) -> list[str]:
     asked: list[str] = []
     watched.page.on("request", lambda request: asked.append(request.url))
     return asked
-
-
-def choose(watched: Watched, table: str) -> None:
-    """Looks at a table."""
-    watched.page.locator(f'.table-button[value="{table}"]').click()
-    expect(watched.page.locator("#grid-name")).to_have_text(table)
 
 
 def change(watched: Watched, words: str) -> Locator:
@@ -41,7 +35,7 @@ def test_a_dropped_table_is_said_to_be_gone(watch: Watch) -> None:
     """The grid stays, asks for nothing, and has the table again when there is one of its name."""
     watched = watch(setup=MAKE_NOTES, width=1300)
     page = watched.page
-    choose(watched, "notes")
+    choose(page, "notes")
     expect_rows(page, [["1", "again"]])
     watched.edit("INSERT INTO notes VALUES(2, 'more');")
     expect(page.locator("#moment-words")).to_contain_text("1 changeset")
@@ -67,7 +61,7 @@ def test_nothing_can_be_added_to_a_table_that_is_gone(watch: Watch) -> None:
     """Without the table there is no way to write to it, and none in the past either."""
     watched = watch("--allow-writes", setup=MAKE_NOTES, width=1300)
     page = watched.page
-    choose(watched, "notes")
+    choose(page, "notes")
     add = page.get_by_role("button", name="Add row")
     expect(add).to_be_visible()
     watched.edit("INSERT INTO notes VALUES(2, 'more');")
@@ -100,12 +94,12 @@ def test_an_old_change_leads_to_the_table_of_now(watch: Watch) -> None:
     watched.expect_changes("2 changes")  # together with what follows it may be seen as one commit
     watched.edit("CREATE TABLE items(id INTEGER PRIMARY KEY); INSERT INTO items VALUES(7);")
     expect(change(watched, "seven").locator(".table")).to_have_text("items")
-    choose(watched, "notes")
+    choose(page, "notes")
 
     for reload in (False, True):
         if reload:
             page.reload()
-            choose(watched, "notes")
+            choose(page, "notes")
         old = change(watched, "seven")
         old.locator(".dots").focus()  # it may be moved away from below a pointer by what is loaded
         old.get_by_role("button", name="Show row").click()

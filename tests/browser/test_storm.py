@@ -12,6 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.grid import choose
 from tests.browser.shown import Cells, file_rows, shown_rows
 from tests.browser.watched import Watch
 
@@ -80,10 +81,9 @@ def storm(database: Path, changes: int = 3) -> Iterator[Storm]:
             process.communicate()
 
 
-def choose(page: Page, table: str) -> None:
+def choose_filled(page: Page, table: str) -> None:
     """Looks at a table and waits until its rows are there."""
-    page.locator("#tables button.table-button", has_text=table).click()
-    expect(page.locator("#grid-name")).to_have_text(table)
+    choose(page, table)
     expect(page.locator('#grid .grid-row [role="gridcell"]').first).not_to_be_empty()
 
 
@@ -106,7 +106,7 @@ def test_two_windows_follow_a_shell(watch: Watch, sqlite3_shell: Path) -> None:
         other.goto(page.url)
     for one in pages:
         expect(one.locator("#connection-text")).to_have_text("Live")
-        choose(one, "stock")
+        choose_filled(one, "stock")
     shell = subprocess.Popen(
         [sqlite3_shell, "-bail", watched.served.database], stdin=subprocess.PIPE, text=True
     )
@@ -134,7 +134,7 @@ def test_a_server_that_dies_in_a_storm_costs_nothing(watch: Watch) -> None:
     """Killed in the middle of random commits and started again: the grid equals the file."""
     watched = watch(setup=SETUP, width=1440)
     page, served = watched.page, watched.served
-    choose(page, "stock")
+    choose_filled(page, "stock")
     with storm(served.database) as writer:
         assert writer.line() == 1
         expect(page.locator("#grid .grid-row.born, #grid [data-flash]").first).to_be_attached()
@@ -151,7 +151,7 @@ def test_a_page_that_is_flooded_stays_usable(watch: Watch) -> None:
     """Under thousands of changes a second the page paints, folds, scrolls and answers."""
     watched = watch(setup=SETUP, width=1440)
     page = watched.page
-    choose(page, "stock")
+    choose_filled(page, "stock")
     with storm(watched.served.database, 200) as writer:
         assert writer.line() == 1
         expect(page.get_by_text("folded")).to_be_visible()
@@ -162,7 +162,7 @@ def test_a_page_that_is_flooded_stays_usable(watch: Watch) -> None:
         expect(page.locator("#grid .grid-body .grid-row").first).to_contain_text(re.compile(r"\d"))
         page.locator("#tables button.table-button", has_text="items").click()
         expect(page.locator("#grid-name")).to_have_text("items")
-        choose(page, "stock")
+        choose_filled(page, "stock")
         assert writer.line() == 300
         assert page.locator("#feed .change").count() <= 600
         assert writer.end() >= 300
